@@ -1,0 +1,219 @@
+/*
+ * Virtqueue table: one struct per virtqueue, and the thread that owns it
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "block/aio-wait.h"
+#include "hw/block/virtio-blk/vq-plan.h"
+#include "hw/block/virtio-blk/vq-table.h"
+#include "hw/virtio/virtio-bus.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "trace.h"
+
+/* Context: BQL held */
+static void *vq_table_resolve(const char *name)
+{
+    return iothread_by_id(name);
+}
+
+/* Can virtqueues of this device be served by an IOThread at all? */
+static bool vq_table_check_device(VirtIODevice *vdev, Error **errp)
+{
+    VirtioBusClass *k =
+        VIRTIO_BUS_GET_CLASS(qdev_get_parent_bus(DEVICE(vdev)));
+
+    if (!k->set_guest_notifiers || !k->ioeventfd_assign) {
+        error_setg(errp, "device is incompatible with iothread "
+                   "(transport does not support notifiers)");
+        return false;
+    }
+    if (!virtio_device_ioeventfd_enabled(vdev)) {
+        error_setg(errp, "ioeventfd is required for iothread");
+        return false;
+    }
+    return true;
+}
+
+static void vq_table_warn_idle(const VqPlan *plan,
+                               const IOThreadVirtQueueMappingList *list)
+{
+    g_autofree char *idle = vq_plan_idle_names(plan, list);
+
+    if (idle) {
+        warn_report("iothread-vq-mapping names %zu IOThreads for %u "
+                    "virtqueue%s, these stay idle: %s", plan->num_iothreads,
+                    plan->num_vqs, plan->num_vqs == 1 ? "" : "s", idle);
+    }
+}
+
+VqTable *vq_table_new(VirtIODevice *vdev, uint16_t first_vq, uint16_t num_vqs,
+                      IOThread *iothread,
+                      const IOThreadVirtQueueMappingList *list, Error **errp)
+{
+    g_autoptr(VqPlan) plan = NULL;
+    VqTable *table;
+
+    if (iothread && list) {
+        error_setg(errp, "iothread and iothread-vq-mapping properties cannot "
+                   "be set at the same time");
+        return NULL;
+    }
+    if ((iothread || list) && !vq_table_check_device(vdev, errp)) {
+        return NULL;
+    }
+    if (list) {
+        plan = vq_plan_new("iothread-vq-mapping", list, num_vqs,
+                           vq_table_resolve, errp);
+        if (!plan) {
+            return NULL;
+        }
+        vq_table_warn_idle(plan, list);
+    }
+
+    table = g_malloc0(sizeof(*table) + num_vqs * sizeof(table->entries[0]));
+    table->vdev = vdev;
+    table->num_vqs = num_vqs;
+
+    for (unsigned i = 0; i < num_vqs; i++) {
+        VqEntry *entry = &table->entries[i];
+
+        entry->table = table;
+        entry->vq = virtio_get_queue(vdev, first_vq + i);
+        entry->iothread =
+            plan ? plan->iothreads[plan->iothread_of_vq[i]] : iothread;
+        if (entry->iothread) {
+            object_ref(OBJECT(entry->iothread));
+            entry->ctx = iothread_get_aio_context(entry->iothread);
+        } else {
+            entry->ctx = qemu_get_aio_context();
+        }
+        trace_vq_table_new(vdev, first_vq + i, entry->ctx);
+    }
+    return table;
+}
+
+void vq_table_free(VqTable *table)
+{
+    if (!table) {
+        return;
+    }
+
+    assert(!vq_table_busy(table));
+    for (unsigned i = 0; i < table->num_vqs; i++) {
+        VqEntry *entry = &table->entries[i];
+
+        assert(!entry->attached);
+        if (entry->iothread) {
+            object_unref(OBJECT(entry->iothread));
+        }
+    }
+    g_free(table);
+}
+
+/* Context: owner thread */
+static void vq_entry_apply_goal(VqEntry *entry)
+{
+    /* Pairs with store-release in vq_entry_set_goal() */
+    bool goal = qatomic_load_acquire(&entry->goal_attached);
+
+    if (goal == entry->attached) {
+        return;
+    }
+
+    trace_vq_entry_apply_goal(entry->table->vdev,
+                              virtio_get_queue_index(entry->vq), entry->ctx,
+                              goal);
+    if (goal) {
+        virtio_queue_aio_attach_host_notifier(entry->vq, entry->ctx);
+    } else {
+        virtio_queue_aio_detach_host_notifier(entry->vq, entry->ctx);
+    }
+    entry->attached = goal;
+}
+
+/* Context: BH in owner thread */
+static void vq_entry_apply_goal_bh(void *opaque)
+{
+    VqEntry *entry = opaque;
+    VqTable *table = entry->table;
+
+    vq_entry_apply_goal(entry);
+
+    /* @table may be freed from here on */
+    qatomic_dec(&table->in_flight);
+    aio_wait_kick();
+}
+
+/* Context: BQL held */
+static void vq_entry_set_goal(VqEntry *entry, bool attached)
+{
+    if (entry->goal_attached == attached) {
+        return;
+    }
+
+    /* Pairs with load-acquire in vq_entry_apply_goal() */
+    qatomic_store_release(&entry->goal_attached, attached);
+
+    if (entry->ctx == qemu_get_current_aio_context()) {
+        vq_entry_apply_goal(entry);
+    } else {
+        qatomic_inc(&entry->table->in_flight);
+        aio_bh_schedule_oneshot(entry->ctx, vq_entry_apply_goal_bh, entry);
+    }
+}
+
+static void vq_table_set_goal(VqTable *table, bool attached)
+{
+    for (unsigned i = 0; i < table->num_vqs; i++) {
+        vq_entry_set_goal(&table->entries[i], attached);
+    }
+}
+
+void vq_table_attach(VqTable *table)
+{
+    vq_table_set_goal(table, true);
+}
+
+void vq_table_detach(VqTable *table)
+{
+    vq_table_set_goal(table, false);
+}
+
+bool vq_table_busy(VqTable *table)
+{
+    return qatomic_read(&table->in_flight) > 0;
+}
+
+void vq_table_quiesce(VqTable *table)
+{
+    AIO_WAIT_WHILE_UNLOCKED(NULL, vq_table_busy(table));
+}
+
+/* Context: BH in owner thread */
+static void vq_entry_last_look_bh(void *opaque)
+{
+    VqEntry *entry = opaque;
+
+    virtio_queue_host_notifier_read(virtio_queue_get_host_notifier(entry->vq));
+}
+
+void vq_table_stop(VqTable *table)
+{
+    vq_table_detach(table);
+    vq_table_quiesce(table);
+
+    for (unsigned i = 0; i < table->num_vqs; i++) {
+        VqEntry *entry = &table->entries[i];
+
+        aio_wait_bh_oneshot(entry->ctx, vq_entry_last_look_bh, entry);
+    }
+}
+
+AioContext *vq_table_get_aio_context(const VqTable *table, uint16_t i)
+{
+    assert(i < table->num_vqs);
+    return table->entries[i].ctx;
+}

@@ -1,0 +1,168 @@
+/*
+ * Virtqueue table: one struct per virtqueue, and the thread that owns it
+ *
+ *     vq_table_new()     resolve names, take references
+ *         |
+ *     vq_table_attach()  each owner attaches its virtqueue's host notifier
+ *       |         ^
+ *       v         |
+ *     vq_table_detach()  each owner detaches it
+ *         |
+ *     vq_table_free()    release the references
+ *
+ * A virtqueue is owned by the thread that runs its AioContext: an IOThread, or
+ * the main loop. The table holds the IOThread by a counted reference, never by
+ * its name, so that no look-up can come to another answer later.
+ *
+ * Attaching and detaching happen in the owner thread, in a bottom half. That
+ * is why no handler of a virtqueue can be running once its detach has been
+ * waited for: the owner cannot be in the handler and in the bottom half at
+ * once. A bottom half brings its virtqueue to the state that was asked for
+ * last, so it does not matter in what order those under way run.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef HW_BLOCK_VIRTIO_BLK_VQ_TABLE_H
+#define HW_BLOCK_VIRTIO_BLK_VQ_TABLE_H
+
+#include "hw/block/virtio-blk/compat.h"
+#include "hw/virtio/virtio.h"
+#include "qapi/qapi-types-iothread-vq-mapping.h"
+
+typedef struct VqTable VqTable;
+
+/* A virtqueue and what serving it touches */
+typedef struct VqEntry {
+    /* Set by vq_table_new() and constant from there on: read by any thread */
+    VqTable *table;
+    VirtQueue *vq;
+    IOThread *iothread; /* counted reference, NULL for the main loop */
+    AioContext *ctx;    /* iothread's, or the main loop's */
+
+    /*
+     * Shall the host notifier be attached? Written with the BQL held, read by
+     * the owner; store-release in vq_entry_set_goal() pairs with load-acquire
+     * in vq_entry_apply_goal().
+     */
+    bool goal_attached;
+
+    /* Is it attached? Only the owner thread reads or writes this. */
+    bool attached;
+} VqEntry;
+
+struct VqTable {
+    /*
+     * Bottom halves under way, atomic. Incremented with the BQL held,
+     * decremented by the owners.
+     */
+    unsigned in_flight;
+
+    /* Constant */
+    VirtIODevice *vdev;
+    uint16_t num_vqs;
+
+    VqEntry entries[];
+};
+
+/**
+ * vq_table_new:
+ * @vdev: the device, after virtio_init(); its virtqueues need not exist yet
+ * @first_vq: index in @vdev of the first virtqueue in the table
+ * @num_vqs: number of virtqueues in the table, at least 1
+ * @iothread: the device's "iothread" property or NULL
+ * @list: the device's "iothread-vq-mapping" property or NULL
+ * @errp: pointer to a NULL-initialized error object
+ *
+ * Find each virtqueue's owner: what @list says, or @iothread for all of them,
+ * or the main loop when both are NULL. Takes a reference on the IOThread for
+ * every virtqueue that it owns. Warns, once, if an item of @list gets no
+ * virtqueue.
+ *
+ * Returns: the table, which the caller frees with vq_table_free(), or NULL
+ * with @errp set and nothing changed. Nothing is attached yet.
+ *
+ * Context: BQL held.
+ */
+VqTable *vq_table_new(VirtIODevice *vdev, uint16_t first_vq, uint16_t num_vqs,
+                      IOThread *iothread,
+                      const IOThreadVirtQueueMappingList *list, Error **errp);
+
+/**
+ * vq_table_free:
+ * @table: a table with every virtqueue detached and not busy, or NULL
+ *
+ * Release the references to IOThreads and free the table.
+ *
+ * Context: BQL held.
+ */
+void vq_table_free(VqTable *table);
+
+/**
+ * vq_table_attach:
+ * @table: the table
+ *
+ * Have each owner attach its virtqueue's host notifier and look at the ring
+ * once, so that no kick from before is lost. Does not wait.
+ *
+ * Context: BQL held.
+ */
+void vq_table_attach(VqTable *table);
+
+/**
+ * vq_table_detach:
+ * @table: the table
+ *
+ * Have each owner detach its virtqueue's host notifier. Does not wait: an
+ * owner may be in its virtqueue's handler until vq_table_busy() is false.
+ *
+ * Context: BQL held.
+ */
+void vq_table_detach(VqTable *table);
+
+/**
+ * vq_table_busy:
+ * @table: the table
+ *
+ * For AIO_WAIT_WHILE() and .drained_poll(), which are woken when it changes.
+ *
+ * Returns: whether an owner has yet to do what was asked of it last.
+ *
+ * Context: any thread.
+ */
+bool vq_table_busy(VqTable *table);
+
+/**
+ * vq_table_stop:
+ * @table: the table
+ *
+ * Detach every virtqueue and wait for it. Each owner takes a last look at its
+ * host notifier, so that requests kicked before the call have been submitted
+ * when it returns.
+ *
+ * Context: BQL held. Runs the event loop.
+ */
+void vq_table_stop(VqTable *table);
+
+/**
+ * vq_table_quiesce:
+ * @table: the table
+ *
+ * Wait until the table is no longer busy.
+ *
+ * Context: BQL held. Runs the event loop.
+ */
+void vq_table_quiesce(VqTable *table);
+
+/**
+ * vq_table_get_aio_context:
+ * @table: the table
+ * @i: index of a virtqueue in the table
+ *
+ * Returns: the AioContext of the virtqueue's owner.
+ *
+ * Context: any thread.
+ */
+AioContext *vq_table_get_aio_context(const VqTable *table, uint16_t i);
+
+#endif /* HW_BLOCK_VIRTIO_BLK_VQ_TABLE_H */
