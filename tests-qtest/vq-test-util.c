@@ -1,0 +1,347 @@
+/*
+ * A virtio device for tests that ask which thread serves a virtqueue
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <glib/gstdio.h>
+#include "libqos/libqos-pc.h"
+#include "libqos/malloc-pc.h"
+#include "libqos/pci-pc.h"
+#include "standard-headers/linux/virtio_blk.h"
+#include "standard-headers/linux/virtio_ring.h"
+#include "qemu/bswap.h"
+#include "vq-test-util.h"
+
+#define PCI_SLOT_DISK 4
+/* libqos uses each descriptor once: enough for 32 requests a virtqueue */
+#define QUEUE_SIZE 64
+#define MMIO_BASE_MICROVM 0xfeb00000
+#define MMIO_RAM_START (1 * 1024 * 1024)
+#define MMIO_RAM_SIZE (64 * 1024 * 1024)
+#define MMIO_PAGE_SIZE 4096
+#define TIMEOUT_US (30 * G_USEC_PER_SEC)
+
+const VqTestDevice vq_test_blk_pci = {
+    .machine = "pc",
+    .driver = "virtio-blk-pci",
+    .address = ",\"addr\":\"04.0\"",
+    .drive = ",\"drive\":\"node0\"",
+    .more_args = "",
+    .num_queues = "num-queues",
+    .queue_size = "queue-size",
+    .trace_event = "virtio_blk_handle_read",
+};
+
+const VqTestDevice vq_test_blk_mmio = {
+    .machine = "microvm",
+    .driver = "virtio-blk-device",
+    .address = ",\"bus\":\"virtio-mmio-bus.0\"",
+    .drive = ",\"drive\":\"node0\"",
+    .more_args = "",
+    .num_queues = "num-queues",
+    .queue_size = "queue-size",
+    .trace_event = "virtio_blk_handle_read",
+};
+
+const VqTestDevice vq_test_scsi_pci = {
+    .machine = "pc",
+    .driver = "virtio-scsi-pci",
+    .address = ",\"addr\":\"04.0\"",
+    .drive = "",
+    .more_args = " -device '{\"driver\":\"scsi-hd\",\"drive\":\"node0\","
+                 "\"bus\":\"disk0.0\"}'",
+    .num_queues = "num_queues",
+    .queue_size = "virtqueue_size",
+    .trace_event = "virtio_scsi_cmd_req",
+    .first_vq = 2, /* after the control and the event virtqueue */
+};
+
+static char *create_file(off_t size)
+{
+    g_autoptr(GError) err = NULL;
+    char *path;
+    int fd = g_file_open_tmp("vq-test.XXXXXX", &path, &err);
+
+    g_assert_no_error(err);
+    g_assert_cmpint(ftruncate(fd, size), ==, 0);
+    close(fd);
+    return path;
+}
+
+static void append_iothreads(GString *args, unsigned num_iothreads)
+{
+    for (unsigned i = 0; i < num_iothreads; i++) {
+        g_string_append_printf(args, " -object iothread,id=iothread%u", i);
+    }
+}
+
+VqTest *vq_test_new(const VqTestDevice *device, unsigned num_iothreads,
+                    unsigned num_queues, const char *properties)
+{
+    g_autoptr(GString) args = g_string_new(NULL);
+    VqTest *t = g_new0(VqTest, 1);
+
+    g_assert_cmpuint(num_queues, <=, VQ_TEST_MAX_QUEUES);
+    t->device = device;
+    t->num_queues = num_queues;
+    t->log = create_file(0);
+    t->image = create_file(VQ_TEST_DISK_SIZE);
+
+    g_string_printf(args, "-M %s -m 128M -nodefaults "
+                    "-name vq-test,debug-threads=on "
+                    "-D %s -msg timestamp=on -trace %s "
+                    "-blockdev driver=file,node-name=node0,filename=%s",
+                    device->machine, t->log, device->trace_event, t->image);
+    append_iothreads(args, num_iothreads);
+    g_string_append_printf(args, " -device '{\"driver\":\"%s\",\"id\":"
+                           "\"disk0\"%s%s,\"%s\":%u,\"%s\":%u%s}'%s",
+                           device->driver, device->drive, device->address,
+                           device->num_queues, num_queues,
+                           device->queue_size, QUEUE_SIZE, properties,
+                           device->more_args);
+    t->qts = qtest_init(args->str);
+
+    if (strcmp(device->machine, "microvm")) {
+        QPCIAddress addr = { .devfn = QPCI_DEVFN(PCI_SLOT_DISK, 0) };
+
+        pc_alloc_init(&t->alloc, t->qts, ALLOC_NO_FLAGS);
+        t->pcibus = qpci_new_pc(t->qts, &t->alloc);
+        t->pci = virtio_pci_new(t->pcibus, &addr);
+        g_assert_nonnull(t->pci);
+        t->vdev = &t->pci->vdev;
+        qvirtio_pci_device_enable(t->pci);
+    } else {
+        alloc_init(&t->alloc, ALLOC_NO_FLAGS, MMIO_RAM_START,
+                   MMIO_RAM_START + MMIO_RAM_SIZE, MMIO_PAGE_SIZE);
+        qvirtio_mmio_init_device(&t->mmio, t->qts, MMIO_BASE_MICROVM,
+                                 MMIO_PAGE_SIZE);
+        t->vdev = &t->mmio.vdev;
+    }
+    return t;
+}
+
+static void vq_test_free_queues(VqTest *t)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(t->vq); i++) {
+        if (t->vq[i]) {
+            qvirtqueue_cleanup(t->vdev->bus, t->vq[i], &t->alloc);
+            t->vq[i] = NULL;
+        }
+    }
+}
+
+void vq_test_free(VqTest *t)
+{
+    vq_test_free_queues(t);
+    if (t->pci) {
+        qvirtio_pci_device_disable(t->pci);
+        qvirtio_pci_destructor(&t->pci->obj);
+        g_free(t->pci);
+        qpci_free_pc(t->pcibus);
+    }
+    alloc_destroy(&t->alloc);
+    qtest_quit(t->qts);
+    g_unlink(t->log);
+    g_unlink(t->image);
+    g_free(t->log);
+    g_free(t->image);
+    g_free(t);
+}
+
+void vq_test_start_driver(VqTest *t)
+{
+    uint64_t features;
+
+    qvirtio_start_device(t->vdev);
+    features = qvirtio_get_features(t->vdev) &
+               ~(QVIRTIO_F_BAD_FEATURE |
+                 (1ull << VIRTIO_RING_F_INDIRECT_DESC) |
+                 (1ull << VIRTIO_RING_F_EVENT_IDX) |
+                 (1ull << VIRTIO_BLK_F_SCSI));
+    qvirtio_set_features(t->vdev, features);
+
+    for (unsigned i = 0; i < t->device->first_vq + t->num_queues; i++) {
+        t->vq[i] = qvirtqueue_setup(t->vdev, &t->alloc, i);
+    }
+    qvirtio_set_driver_ok(t->vdev);
+}
+
+void vq_test_reset(VqTest *t)
+{
+    qvirtio_reset(t->vdev);
+    vq_test_free_queues(t);
+    vq_test_start_driver(t);
+}
+
+void vq_test_request(VqTest *t, unsigned vq, const void *out, size_t out_len,
+                     void *in, size_t in_len)
+{
+    QTestState *qts = t->qts;
+    QVirtQueue *q = t->vq[t->device->first_vq + vq];
+    uint64_t addr = guest_alloc(&t->alloc, out_len + in_len);
+    gint64 start = g_get_monotonic_time();
+    uint32_t head, used;
+
+    qtest_memwrite(qts, addr, out, out_len);
+    qtest_memwrite(qts, addr + out_len, in, in_len);
+
+    head = qvirtqueue_add(qts, q, addr, out_len, false, true);
+    qvirtqueue_add(qts, q, addr + out_len, in_len, true, false);
+    qvirtqueue_kick(qts, t->vdev, q, head);
+
+    while (!qvirtqueue_get_buf(qts, q, &used, NULL)) {
+        if (g_get_monotonic_time() - start > TIMEOUT_US) {
+            g_error("no answer on virtqueue %u", vq);
+        }
+        g_usleep(100);
+    }
+    g_assert_cmpuint(used, ==, head);
+
+    qtest_memread(qts, addr + out_len, in, in_len);
+    guest_free(&t->alloc, addr);
+}
+
+void vq_test_write_pattern(VqTest *t, unsigned vq, uint64_t sector,
+                           uint8_t pattern)
+{
+    struct {
+        struct virtio_blk_outhdr hdr;
+        uint8_t data[VQ_TEST_SECTOR];
+    } QEMU_PACKED out = {
+        .hdr.type = cpu_to_le32(VIRTIO_BLK_T_OUT),
+        .hdr.sector = cpu_to_le64(sector),
+    };
+    uint8_t status = 0xff;
+
+    memset(out.data, pattern, sizeof(out.data));
+    vq_test_request(t, vq, &out, sizeof(out), &status, sizeof(status));
+    g_assert_cmpuint(status, ==, VIRTIO_BLK_S_OK);
+}
+
+static void vq_test_read_sector(VqTest *t, unsigned vq, uint64_t sector,
+                                uint8_t data[VQ_TEST_SECTOR])
+{
+    struct virtio_blk_outhdr hdr = {
+        .type = cpu_to_le32(VIRTIO_BLK_T_IN),
+        .sector = cpu_to_le64(sector),
+    };
+    uint8_t in[VQ_TEST_SECTOR + 1];
+
+    memset(in, 0xff, sizeof(in));
+    vq_test_request(t, vq, &hdr, sizeof(hdr), in, sizeof(in));
+    g_assert_cmpuint(in[VQ_TEST_SECTOR], ==, VIRTIO_BLK_S_OK);
+    memcpy(data, in, VQ_TEST_SECTOR);
+}
+
+void vq_test_check_pattern(VqTest *t, unsigned vq, uint64_t sector,
+                           uint8_t pattern)
+{
+    uint8_t data[VQ_TEST_SECTOR];
+
+    vq_test_read_sector(t, vq, sector, data);
+    for (size_t i = 0; i < sizeof(data); i++) {
+        g_assert_cmphex(data[i], ==, pattern);
+    }
+}
+
+/* A trace line is "TID@TIME:EVENT ARGUMENTS" */
+pid_t vq_test_traced_thread(VqTest *t, const char *needle)
+{
+    g_autofree char *event = g_strdup_printf(":%s ", t->device->trace_event);
+    g_autofree char *log = NULL;
+    g_auto(GStrv) lines = NULL;
+    pid_t tid = 0;
+
+    g_assert_true(g_file_get_contents(t->log, &log, NULL, NULL));
+    lines = g_strsplit(log, "\n", -1);
+    for (char **line = lines; *line; line++) {
+        if (strstr(*line, event) && strstr(*line, needle)) {
+            g_assert_cmpint(tid, ==, 0);
+            tid = atoi(*line);
+        }
+    }
+    g_assert_cmpint(tid, >, 0);
+    return tid;
+}
+
+pid_t vq_test_read(VqTest *t, unsigned vq)
+{
+    uint8_t data[VQ_TEST_SECTOR];
+    /* Not adjacent to the one before, so that no two can be merged */
+    uint64_t sector = t->next_sector += 2;
+    g_autofree char *needle = g_strdup_printf(" sector %" PRIu64 " ", sector);
+
+    vq_test_read_sector(t, vq, sector, data);
+    return vq_test_traced_thread(t, needle);
+}
+
+/*
+ * Ask the kernel for QEMU's threads: how many there are, and the id of the one
+ * called @name.
+ */
+static unsigned vq_test_find_thread(VqTest *t, const char *name, pid_t *tid)
+{
+    g_autofree char *task =
+        g_strdup_printf("/proc/%d/task", (int)qtest_pid(t->qts));
+    g_autoptr(GDir) dir = g_dir_open(task, 0, NULL);
+    const char *entry;
+    unsigned n = 0;
+
+    g_assert_nonnull(dir);
+    while ((entry = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(task, entry, "comm", NULL);
+        g_autofree char *comm = NULL;
+
+        n++;
+        if (name && g_file_get_contents(path, &comm, NULL, NULL) &&
+            g_str_equal(g_strchomp(comm), name)) {
+            g_assert_cmpint(*tid, ==, 0);
+            *tid = atoi(entry);
+        }
+    }
+    return n;
+}
+
+pid_t vq_test_thread_id(VqTest *t, const char *name)
+{
+    g_autofree char *comm = NULL;
+    pid_t tid = 0;
+
+    if (!name) {
+        return qtest_pid(t->qts);
+    }
+    comm = g_strdup_printf("IO %s", name);
+    vq_test_find_thread(t, comm, &tid);
+    g_assert_cmpint(tid, >, 0);
+    return tid;
+}
+
+unsigned vq_test_num_threads(VqTest *t)
+{
+    return vq_test_find_thread(t, NULL, NULL);
+}
+
+int vq_test_run_qemu(const char *machine, unsigned num_iothreads,
+                     const char *device, char **output)
+{
+    g_autoptr(GString) command = g_string_new("echo quit | exec ");
+    char *argv[] = { (char *)"/bin/sh", (char *)"-c", NULL, NULL };
+    g_autoptr(GError) err = NULL;
+    int status;
+
+    g_string_append_printf(command, "%s -M %s -accel qtest -nodefaults "
+                           "-display none -monitor stdio "
+                           "-blockdev driver=null-co,node-name=node0",
+                           getenv("QTEST_QEMU_BINARY"), machine);
+    append_iothreads(command, num_iothreads);
+    g_string_append_printf(command, " -device '%s'", device);
+
+    argv[2] = command->str;
+    g_spawn_sync(NULL, argv, NULL, G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL,
+                 NULL, output, &status, &err);
+    g_assert_no_error(err);
+    g_assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
