@@ -207,7 +207,8 @@ void virtio_blk_drained_end(void *opaque)
 {
     VirtIOBlock *s = opaque;
 
-    if (s->ioeventfd_started) {
+    /* A stop runs the event loop, where drained sections can end */
+    if (s->ioeventfd_started && !s->ioeventfd_stopping) {
         vq_table_attach(s->vq_table);
     }
 }

@@ -142,7 +142,10 @@ static void vq_entry_apply_goal_bh(void *opaque)
 
     vq_entry_apply_goal(entry);
 
-    /* @table may be freed from here on */
+    /*
+     * Who sees this, sees what was done; @table may be freed from here on.
+     * Pairs with load-acquire in vq_table_busy().
+     */
     qatomic_dec(&table->in_flight);
     aio_wait_kick();
 }
@@ -184,7 +187,8 @@ void vq_table_detach(VqTable *table)
 
 bool vq_table_busy(VqTable *table)
 {
-    return qatomic_read(&table->in_flight) > 0;
+    /* Pairs with qatomic_dec() in vq_entry_apply_goal_bh() */
+    return qatomic_load_acquire(&table->in_flight) > 0;
 }
 
 void vq_table_quiesce(VqTable *table)

@@ -111,14 +111,38 @@ static VqTest *new_from_shape(const Shape *shape, const VqTestDevice *device)
                        properties);
 }
 
+/* The thread that must serve @vq */
+static pid_t owner_tid(VqTest *t, const Shape *shape, unsigned vq)
+{
+    int owner = shape->owner(shape, vq);
+    g_autofree char *name =
+        owner < 0 ? NULL : g_strdup_printf("iothread%d", owner);
+
+    return vq_test_thread_id(t, name);
+}
+
 static void assert_owners(VqTest *t, const Shape *shape)
 {
     for (unsigned vq = 0; vq < shape->num_queues; vq++) {
-        int owner = shape->owner(shape, vq);
-        g_autofree char *name =
-            owner < 0 ? NULL : g_strdup_printf("iothread%d", owner);
+        g_assert_cmpint(vq_test_read(t, vq), ==, owner_tid(t, shape, vq));
+    }
+}
 
-        g_assert_cmpint(vq_test_read(t, vq), ==, vq_test_thread_id(t, name));
+/*
+ * Each virtqueue is attached, and was detached at least @least times since
+ * QEMU started, all of it by its owner
+ */
+static void assert_detached_by_owners(VqTest *t, const Shape *shape,
+                                      unsigned least)
+{
+    for (unsigned vq = 0; vq < shape->num_queues; vq++) {
+        g_autofree char *this_vq = g_strdup_printf(" vq %u ", vq);
+        pid_t tid = owner_tid(t, shape, vq);
+        unsigned changes =
+            vq_test_count_trace(t, "vq_entry_apply_goal", this_vq, tid);
+
+        g_assert_cmpuint(changes % 2, ==, 1);
+        g_assert_cmpuint(changes / 2, >=, least);
     }
 }
 
@@ -178,31 +202,41 @@ static void test_stop_cont(const void *opaque)
     vq_test_free(t);
 }
 
-/* Resizing drains the node: detached and attached again, by the same threads */
+/*
+ * Resizing drains the node: each virtqueue is detached and attached again, by
+ * its owner, and goes on working
+ */
 static void test_drain(const void *opaque)
 {
     const Case *c = opaque;
     VqTest *t = new_from_shape(c->shape, c->device);
 
     vq_test_start_driver(t);
-    for (int i = 0; i < 3; i++) {
+    assert_owners(t, c->shape);
+    assert_detached_by_owners(t, c->shape, 0);
+    for (int i = 1; i <= 3; i++) {
         qtest_qmp_assert_success(t->qts, "{'execute': 'block_resize',"
                                  " 'arguments': {'node-name': 'node0',"
                                  "               'size': %d}}",
                                  VQ_TEST_DISK_SIZE + i * 512);
         assert_owners(t, c->shape);
+        assert_detached_by_owners(t, c->shape, i);
     }
     vq_test_free(t);
 }
 
 /*
- * A refused device must release its IOThread: the thread can only end when
- * the last reference is gone.
+ * A refused device must leave nothing: the coroutine pool is as large as
+ * before, and the IOThread's thread, which runs until the last reference is
+ * gone, can end.
  */
 static void test_refused_releases(void)
 {
     VqTest *t = vq_test_new(&vq_test_blk_pci, 1, 1, "");
     unsigned threads = vq_test_num_threads(t);
+    unsigned pool_size = vq_test_peek(t, "global_pool_max_size");
+
+    g_assert_cmpuint(pool_size, >, 0);
 
     qtest_qmp_assert_success(t->qts, "{'execute': 'object-add', 'arguments':"
                              " {'qom-type': 'iothread', 'id': 'extra'}}");
@@ -220,6 +254,8 @@ static void test_refused_releases(void)
                         "ioeventfd is required for iothread");
         qobject_unref(error);
     }
+
+    g_assert_cmpuint(vq_test_peek(t, "global_pool_max_size"), ==, pool_size);
 
     /* The node and the IOThread are free again */
     qtest_qmp_assert_success(t->qts, "{'execute': 'blockdev-del', 'arguments':"

@@ -32,6 +32,7 @@ const VqTestDevice vq_test_blk_pci = {
     .num_queues = "num-queues",
     .queue_size = "queue-size",
     .trace_event = "virtio_blk_handle_read",
+    .more_traces = "-trace vq_entry_apply_goal",
 };
 
 const VqTestDevice vq_test_blk_mmio = {
@@ -43,6 +44,7 @@ const VqTestDevice vq_test_blk_mmio = {
     .num_queues = "num-queues",
     .queue_size = "queue-size",
     .trace_event = "virtio_blk_handle_read",
+    .more_traces = "-trace vq_entry_apply_goal",
 };
 
 const VqTestDevice vq_test_scsi_pci = {
@@ -55,6 +57,7 @@ const VqTestDevice vq_test_scsi_pci = {
     .num_queues = "num_queues",
     .queue_size = "virtqueue_size",
     .trace_event = "virtio_scsi_cmd_req",
+    .more_traces = "",
     .first_vq = 2, /* after the control and the event virtqueue */
 };
 
@@ -91,9 +94,10 @@ VqTest *vq_test_new(const VqTestDevice *device, unsigned num_iothreads,
 
     g_string_printf(args, "-M %s -m 128M -nodefaults "
                     "-name vq-test,debug-threads=on "
-                    "-D %s -msg timestamp=on -trace %s "
+                    "-D %s -msg timestamp=on -trace %s %s "
                     "-blockdev driver=file,node-name=node0,filename=%s",
-                    device->machine, t->log, device->trace_event, t->image);
+                    device->machine, t->log, device->trace_event,
+                    device->more_traces, t->image);
     append_iothreads(args, num_iothreads);
     g_string_append_printf(args, " -device '{\"driver\":\"%s\",\"id\":"
                            "\"disk0\"%s%s,\"%s\":%u,\"%s\":%u%s}'%s",
@@ -246,22 +250,46 @@ void vq_test_check_pattern(VqTest *t, unsigned vq, uint64_t sector,
     }
 }
 
-/* A trace line is "TID@TIME:EVENT ARGUMENTS" */
-pid_t vq_test_traced_thread(VqTest *t, const char *needle)
+/*
+ * Count the trace lines, "TID@TIME:EVENT ARGUMENTS", of @event with @needle.
+ * @tid is the thread that must have written them, or 0, and then it becomes
+ * the thread that has.
+ */
+static unsigned vq_test_find_trace(VqTest *t, const char *event,
+                                   const char *needle, pid_t *tid)
 {
-    g_autofree char *event = g_strdup_printf(":%s ", t->device->trace_event);
+    g_autofree char *name = g_strdup_printf(":%s ", event);
     g_autofree char *log = NULL;
     g_auto(GStrv) lines = NULL;
-    pid_t tid = 0;
+    unsigned n = 0;
 
     g_assert_true(g_file_get_contents(t->log, &log, NULL, NULL));
     lines = g_strsplit(log, "\n", -1);
     for (char **line = lines; *line; line++) {
-        if (strstr(*line, event) && strstr(*line, needle)) {
-            g_assert_cmpint(tid, ==, 0);
-            tid = atoi(*line);
+        if (strstr(*line, name) && strstr(*line, needle)) {
+            if (!*tid) {
+                *tid = atoi(*line);
+            }
+            g_assert_cmpint(atoi(*line), ==, *tid);
+            n++;
         }
     }
+    return n;
+}
+
+unsigned vq_test_count_trace(VqTest *t, const char *event, const char *needle,
+                             pid_t tid)
+{
+    g_assert_cmpint(tid, >, 0);
+    return vq_test_find_trace(t, event, needle, &tid);
+}
+
+pid_t vq_test_traced_thread(VqTest *t, const char *needle)
+{
+    pid_t tid = 0;
+
+    g_assert_cmpuint(vq_test_find_trace(t, t->device->trace_event, needle,
+                                        &tid), ==, 1);
     g_assert_cmpint(tid, >, 0);
     return tid;
 }
@@ -321,6 +349,41 @@ pid_t vq_test_thread_id(VqTest *t, const char *name)
 unsigned vq_test_num_threads(VqTest *t)
 {
     return vq_test_find_thread(t, NULL, NULL);
+}
+
+unsigned vq_test_peek(VqTest *t, const char *symbol)
+{
+    g_autofree char *nm = g_strdup_printf(
+        "/bin/sh -c 'nm %s | sed -n \"s/ [bBdD] %s$//p\"'",
+        getenv("QTEST_QEMU_BINARY"), symbol);
+    g_autofree char *maps_path =
+        g_strdup_printf("/proc/%d/maps", (int)qtest_pid(t->qts));
+    g_autofree char *mem_path =
+        g_strdup_printf("/proc/%d/mem", (int)qtest_pid(t->qts));
+    g_autofree char *address = NULL;
+    g_autofree char *maps = NULL;
+    g_autoptr(GError) err = NULL;
+    uint64_t addr, base;
+    unsigned value;
+    int fd;
+
+    g_spawn_command_line_sync(nm, &address, NULL, NULL, &err);
+    g_assert_no_error(err);
+    addr = g_ascii_strtoull(address, NULL, 16);
+    g_assert_cmphex(addr, !=, 0);
+
+    /* The binary is mapped first; a PIE's symbols are relative to that */
+    g_assert_true(g_file_get_contents(maps_path, &maps, NULL, NULL));
+    base = g_ascii_strtoull(maps, NULL, 16);
+    if (addr < base) {
+        addr += base;
+    }
+
+    fd = open(mem_path, O_RDONLY);
+    g_assert_cmpint(fd, >=, 0);
+    g_assert_cmpint(pread(fd, &value, sizeof(value), addr), ==, sizeof(value));
+    close(fd);
+    return value;
 }
 
 int vq_test_run_qemu(const char *machine, unsigned num_iothreads,

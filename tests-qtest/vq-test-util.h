@@ -31,6 +31,7 @@ typedef struct VqTestDevice {
     const char *queue_size;  /* name of the property */
     const char *more_args;   /* what comes after its -device */
     const char *trace_event; /* what handling a request traces */
+    const char *more_traces; /* -trace options of other events, or "" */
     unsigned first_vq;       /* index of the first virtqueue that is mapped */
 } VqTestDevice;
 
@@ -73,6 +74,13 @@ void vq_test_request(VqTest *t, unsigned vq, const void *out, size_t out_len,
 /* The one thread whose trace of a request contains @needle */
 pid_t vq_test_traced_thread(VqTest *t, const char *needle);
 
+/*
+ * How often QEMU traced @event with @needle in its arguments, which only
+ * thread @tid may have done
+ */
+unsigned vq_test_count_trace(VqTest *t, const char *event, const char *needle,
+                             pid_t tid);
+
 /* Read one sector through virtqueue @vq; returns the thread that handled it */
 pid_t vq_test_read(VqTest *t, unsigned vq);
 
@@ -87,6 +95,9 @@ pid_t vq_test_thread_id(VqTest *t, const char *name);
 
 /* Number of threads that QEMU has now */
 unsigned vq_test_num_threads(VqTest *t);
+
+/* Value of QEMU's unsigned variable @symbol, even a static one */
+unsigned vq_test_peek(VqTest *t, const char *symbol);
 
 /*
  * Run QEMU, without qtest, with @num_iothreads IOThreads, a null-co node
