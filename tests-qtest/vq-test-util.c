@@ -305,50 +305,48 @@ pid_t vq_test_read(VqTest *t, unsigned vq)
     return vq_test_traced_thread(t, needle);
 }
 
-/*
- * Ask the kernel for QEMU's threads: how many there are, and the id of the one
- * called @name.
- */
-static unsigned vq_test_find_thread(VqTest *t, const char *name, pid_t *tid)
+/* The kernel knows QEMU's threads by name. Returns 0 if there is none. */
+static pid_t vq_test_find_thread(VqTest *t, const char *name)
 {
     g_autofree char *task =
         g_strdup_printf("/proc/%d/task", (int)qtest_pid(t->qts));
     g_autoptr(GDir) dir = g_dir_open(task, 0, NULL);
     const char *entry;
-    unsigned n = 0;
+    pid_t tid = 0;
 
     g_assert_nonnull(dir);
     while ((entry = g_dir_read_name(dir))) {
         g_autofree char *path = g_build_filename(task, entry, "comm", NULL);
         g_autofree char *comm = NULL;
 
-        n++;
-        if (name && g_file_get_contents(path, &comm, NULL, NULL) &&
+        if (g_file_get_contents(path, &comm, NULL, NULL) &&
             g_str_equal(g_strchomp(comm), name)) {
-            g_assert_cmpint(*tid, ==, 0);
-            *tid = atoi(entry);
+            g_assert_cmpint(tid, ==, 0);
+            tid = atoi(entry);
         }
     }
-    return n;
+    return tid;
+}
+
+bool vq_test_has_iothread(VqTest *t, const char *name)
+{
+    g_autofree char *comm = g_strdup_printf("IO %s", name);
+
+    return vq_test_find_thread(t, comm) > 0;
 }
 
 pid_t vq_test_thread_id(VqTest *t, const char *name)
 {
     g_autofree char *comm = NULL;
-    pid_t tid = 0;
+    pid_t tid;
 
     if (!name) {
         return qtest_pid(t->qts);
     }
     comm = g_strdup_printf("IO %s", name);
-    vq_test_find_thread(t, comm, &tid);
+    tid = vq_test_find_thread(t, comm);
     g_assert_cmpint(tid, >, 0);
     return tid;
-}
-
-unsigned vq_test_num_threads(VqTest *t)
-{
-    return vq_test_find_thread(t, NULL, NULL);
 }
 
 unsigned vq_test_peek(VqTest *t, const char *symbol)

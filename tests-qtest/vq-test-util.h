@@ -93,8 +93,8 @@ void vq_test_check_pattern(VqTest *t, unsigned vq, uint64_t sector,
 /* Id of IOThread @name's thread, or of the main loop for NULL */
 pid_t vq_test_thread_id(VqTest *t, const char *name);
 
-/* Number of threads that QEMU has now */
-unsigned vq_test_num_threads(VqTest *t);
+/* Does the thread of IOThread @name, deleted or not, run? */
+bool vq_test_has_iothread(VqTest *t, const char *name);
 
 /* Value of QEMU's unsigned variable @symbol, even a static one */
 unsigned vq_test_peek(VqTest *t, const char *symbol);
