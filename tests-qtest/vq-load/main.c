@@ -1,0 +1,112 @@
+/*
+ * Put a load on a virtio-blk disk of QEMU at native speed
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "load.h"
+
+/* How often to look whether a load has ended by itself */
+#define LOOK_US 10000
+
+/* libqtest tells how it starts QEMU, as a test should; stdout is for JSON */
+static void print_nothing(const char *text)
+{
+}
+
+static void G_NORETURN die(const char *message)
+{
+    fprintf(stderr, "vq-load: %s\n", message);
+    exit(1);
+}
+
+/* Let @seconds pass, unless the load ends before; 0: wait for that */
+static void wait_for(VqLoad *load, double seconds)
+{
+    int64_t end = g_get_monotonic_time() + seconds * G_USEC_PER_SEC;
+    int64_t left = LOOK_US;
+
+    while (!vq_load_is_over(load)) {
+        if (seconds) {
+            left = end - g_get_monotonic_time();
+        }
+        if (left <= 0) {
+            break;
+        }
+        g_usleep(MIN(left, LOOK_US));
+    }
+}
+
+/* Run @command and let it know where to look. Returns: NULL or an error */
+static const char *run_during(const VqLoad *load, const char *command)
+{
+    const VqGuest *guest = vq_load_guest(load);
+    g_autofree char *pid = g_strdup_printf("%d", guest->pid);
+    g_autoptr(GString) tids = g_string_new(NULL);
+
+    for (unsigned i = guest->num_threads > 1; i < guest->num_threads; i++) {
+        g_string_append_printf(tids, "%s%d", tids->len ? "," : "",
+                               guest->threads[i].tid);
+    }
+    g_setenv("VQ_QEMU", guest->config->qemu ?: "", true);
+    g_setenv("VQ_QEMU_PID", pid, true);
+    g_setenv("VQ_IOTHREAD_IDS", tids->str, true);
+    return system(command) ? "the --during command failed" : NULL;
+}
+
+static void write_report(const VqLoad *load, const char *file)
+{
+    g_autofree char *report = vq_load_report(load);
+    g_autoptr(GError) err = NULL;
+
+    if (g_str_equal(file, "-")) {
+        fputs(report, stdout);
+    } else if (!g_file_set_contents(file, report, -1, &err)) {
+        die(err->message);
+    }
+}
+
+static void print_requests(const VqLoad *load)
+{
+    uint64_t requests = 0;
+
+    for (unsigned i = 0; i < vq_load_guest(load)->config->queues; i++) {
+        requests += vq_load_stats(load, i)->requests;
+    }
+    printf("%" PRIu64 " requests were counted\n", requests);
+}
+
+int main(int argc, char **argv)
+{
+    VqLoadConfig config = vq_load_config_parse(argc, argv);
+    const char *during_error = NULL;
+    char *error = NULL;
+    VqLoad *load;
+
+    g_set_print_handler(print_nothing);
+    load = vq_load_new(&config, &error);
+    if (!load) {
+        die(error);
+    }
+    vq_load_start(load);
+    wait_for(load, config.warmup);
+    vq_load_count(load);
+    if (config.during) {
+        during_error = run_during(load, config.during);
+    } else {
+        wait_for(load, config.requests ? 0 : config.seconds);
+    }
+    error = vq_load_stop(load);
+    if (error || during_error) {
+        vq_load_free(load);
+        die(error ?: during_error);
+    }
+    if (config.json) {
+        write_report(load, config.json);
+    } else {
+        print_requests(load);
+    }
+    vq_load_free(load);
+    return 0;
+}
