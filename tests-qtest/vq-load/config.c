@@ -183,7 +183,7 @@ VqLoadConfig vq_load_config_parse(int argc, char **argv)
     const char *cpus = NULL, *iothread_cpus = NULL;
     gboolean consumer = false, no_indirect = false, no_event_idx = false;
     gboolean legacy = false, packed = false, msix = false, qtest_kicks = false;
-    gboolean verify = false, wave = false;
+    gboolean verify = false, wave = false, repeat = false;
     gint64 disk_size = c.disk_size, seed = 0, requests = 0;
     gint64 poll_max_ns = c.poll_max_ns;
     gint block_size = c.block_size;
@@ -256,6 +256,8 @@ VqLoadConfig vq_load_config_parse(int argc, char **argv)
         { "during", 0, 0, G_OPTION_ARG_STRING, &c.during,
           "count while this shell command runs instead; it has VQ_QEMU, "
           "VQ_QEMU_PID and VQ_IOTHREAD_IDS", "COMMAND" },
+        { "repeat", 0, 0, G_OPTION_ARG_NONE, &repeat,
+          "with the same QEMU, once for each line on stdin", NULL },
         { "stall", 0, 0, G_OPTION_ARG_DOUBLE, &c.stall,
           "time after which a request is overdue (5)", "SECONDS" },
         { "json", 0, 0, G_OPTION_ARG_FILENAME, &c.json,
@@ -281,6 +283,9 @@ VqLoadConfig vq_load_config_parse(int argc, char **argv)
     }
     if (c.qemu && access(c.qemu, X_OK) < 0) {
         usage_error("cannot run QEMU \"%s\"", c.qemu);
+    }
+    if (repeat && g_strcmp0(c.json, "-")) {
+        usage_error("--repeat needs --json -");
     }
     if (!parse_mix(mix, c.mix)) {
         usage_error("mix \"%s\" is not a list of read, write, flush, discard "
@@ -312,6 +317,7 @@ VqLoadConfig vq_load_config_parse(int argc, char **argv)
     c.qtest_kicks = qtest_kicks;
     c.verify = verify;
     c.wave = wave;
+    c.repeat = repeat;
     c.seed = seed;
     c.requests = requests;
 

@@ -66,6 +66,7 @@ typedef struct VqLoadConfig {
     double stall;           /* seconds without a completion: an error */
     const char *during;     /* if not NULL: a command, instead of seconds */
     const char *json;       /* file, or "-", or NULL */
+    bool repeat;            /* again for each line on stdin */
 } VqLoadConfig;
 
 /* What users get who say nothing; nothing in it is to be freed */

@@ -13,6 +13,9 @@
  *     vq_load_report()
  *     vq_load_free()
  *
+ * After vq_load_stop(), unless it had an error, vq_load_start() may follow
+ * again: the same QEMU goes on, and the figures begin at 0.
+ *
  * All functions belong to the thread that called vq_load_new(), which may use
  * QMP of vq_load_guest() meanwhile.
  *

@@ -9,6 +9,8 @@
 
 /* How often to look whether a load has ended by itself */
 #define LOOK_US 10000
+/* Seconds; a request that is overdue ends the load before */
+#define FOREVER 1e9
 
 /* libqtest tells how it starts QEMU, as a test should; stdout is for JSON */
 static void print_nothing(const char *text)
@@ -21,19 +23,14 @@ static void G_NORETURN die(const char *message)
     exit(1);
 }
 
-/* Let @seconds pass, unless the load ends before; 0: wait for that */
+/* Let @seconds pass, unless the load ends before */
 static void wait_for(VqLoad *load, double seconds)
 {
     int64_t end = g_get_monotonic_time() + seconds * G_USEC_PER_SEC;
-    int64_t left = LOOK_US;
+    int64_t left;
 
-    while (!vq_load_is_over(load)) {
-        if (seconds) {
-            left = end - g_get_monotonic_time();
-        }
-        if (left <= 0) {
-            break;
-        }
+    while (!vq_load_is_over(load) &&
+           (left = end - g_get_monotonic_time()) > 0) {
         g_usleep(MIN(left, LOOK_US));
     }
 }
@@ -55,14 +52,19 @@ static const char *run_during(const VqLoad *load, const char *command)
     return system(command) ? "the --during command failed" : NULL;
 }
 
-static void write_report(const VqLoad *load, const char *file)
+static void write_report(const VqLoad *load, const VqLoadConfig *config)
 {
     g_autofree char *report = vq_load_report(load);
     g_autoptr(GError) err = NULL;
 
-    if (g_str_equal(file, "-")) {
+    if (config->repeat) {
+        /* One line for each that was read */
+        g_strdelimit(report, "\n", ' ');
+        puts(report);
+        fflush(stdout);
+    } else if (g_str_equal(config->json, "-")) {
         fputs(report, stdout);
-    } else if (!g_file_set_contents(file, report, -1, &err)) {
+    } else if (!g_file_set_contents(config->json, report, -1, &err)) {
         die(err->message);
     }
 }
@@ -77,36 +79,61 @@ static void print_requests(const VqLoad *load)
     printf("%" PRIu64 " requests were counted\n", requests);
 }
 
-int main(int argc, char **argv)
+/* Returns: NULL or an error */
+static const char *run(VqLoad *load, const VqLoadConfig *config)
 {
-    VqLoadConfig config = vq_load_config_parse(argc, argv);
     const char *during_error = NULL;
-    char *error = NULL;
-    VqLoad *load;
+    const char *error;
 
-    g_set_print_handler(print_nothing);
-    load = vq_load_new(&config, &error);
-    if (!load) {
-        die(error);
-    }
     vq_load_start(load);
-    wait_for(load, config.warmup);
+    wait_for(load, config->warmup);
     vq_load_count(load);
-    if (config.during) {
-        during_error = run_during(load, config.during);
+    if (config->during) {
+        during_error = run_during(load, config->during);
     } else {
-        wait_for(load, config.requests ? 0 : config.seconds);
+        wait_for(load, config->requests ? FOREVER : config->seconds);
     }
     error = vq_load_stop(load);
     if (error || during_error) {
-        vq_load_free(load);
-        die(error ?: during_error);
+        return error ?: during_error;
     }
-    if (config.json) {
-        write_report(load, config.json);
+    if (config->json) {
+        write_report(load, config);
     } else {
         print_requests(load);
     }
+    return NULL;
+}
+
+static bool read_line(void)
+{
+    char line[16];
+
+    return fgets(line, sizeof(line), stdin);
+}
+
+int main(int argc, char **argv)
+{
+    VqLoadConfig config = vq_load_config_parse(argc, argv);
+    const char *error = NULL;
+    char *new_error = NULL;
+    VqLoad *load;
+
+    g_set_print_handler(print_nothing);
+    load = vq_load_new(&config, &new_error);
+    if (!load) {
+        die(new_error);
+    }
+    if (config.repeat) {
+        while (!error && read_line()) {
+            error = run(load, &config);
+        }
+    } else {
+        error = run(load, &config);
+    }
     vq_load_free(load);
+    if (error) {
+        die(error);
+    }
     return 0;
 }

@@ -228,11 +228,15 @@ VqLoad *vq_load_new(const VqLoadConfig *config, char **error)
     }
     load->cpu_ns = g_new0(uint64_t, load->guest->num_threads);
     load->generators = g_new0(VqLoadGenerator, config->threads);
+    place_threads(load);
     return load;
 }
 
 void vq_load_free(VqLoad *load)
 {
+    if (load->consumer) {
+        vq_consumer_stop(load->consumer);
+    }
     for (unsigned i = 0; i < load->config.queues; i++) {
         vq_load_queue_cleanup(&load->queues[i]);
     }
@@ -257,29 +261,33 @@ const VqLoadStats *vq_load_stats(const VqLoad *load, unsigned index)
 
 void vq_load_start(VqLoad *load)
 {
-    place_threads(load);
+    load->phase = VQ_LOAD_WARMUP;
+    load->ended = 0;
     for (unsigned i = 0; i < load->config.threads; i++) {
-        load->generators[i].load = load;
-        load->generators[i].index = i;
-        qemu_thread_create(&load->generators[i].thread, "generator",
-                           generator_run, &load->generators[i],
+        VqLoadGenerator *gen = &load->generators[i];
+
+        gen->load = load;
+        gen->index = i;
+        gen->phase = VQ_LOAD_WARMUP;
+        qemu_thread_create(&gen->thread, "generator", generator_run, gen,
                            QEMU_THREAD_JOINABLE);
     }
 }
 
-/* What each of QEMU's threads has used since the last call */
-static void count_cpu_time(VqLoad *load)
+/* What each of QEMU's threads has used at all, or since counting began */
+static void count_cpu_time(VqLoad *load, bool begin)
 {
     for (unsigned i = 0; i < load->guest->num_threads; i++) {
+        uint64_t since = begin ? 0 : load->cpu_ns[i];
+
         load->cpu_ns[i] = vq_guest_cpu_ns(load->guest,
-                                          load->guest->threads[i].tid) -
-                          load->cpu_ns[i];
+                                          load->guest->threads[i].tid) - since;
     }
 }
 
 void vq_load_count(VqLoad *load)
 {
-    count_cpu_time(load);
+    count_cpu_time(load, true);
     qatomic_set(&load->phase, VQ_LOAD_COUNT);
 }
 
@@ -291,13 +299,10 @@ bool vq_load_is_over(const VqLoad *load)
 
 char *vq_load_stop(VqLoad *load)
 {
-    count_cpu_time(load);
+    count_cpu_time(load, false);
     qatomic_set(&load->phase, VQ_LOAD_STOP);
     for (unsigned i = 0; i < load->config.threads; i++) {
         qemu_thread_join(&load->generators[i].thread);
-    }
-    if (load->consumer) {
-        vq_consumer_stop(load->consumer);
     }
     return g_steal_pointer(&load->error);
 }
