@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What scripts/profile found, as Markdown, the binaries side by side."""
+
+from collections import Counter
+
+TOP = 25
+
+# Less than this per request is left out
+LEAST = 0.005
+
+
+def _cell(value, digits):
+    return f'{value:.{digits}f}' if value else ''
+
+
+def _table(heads, rows):
+    yield '| ' + ' | '.join(heads) + ' |'
+    numbers = len(heads) - 1
+    yield '|---|' + '--:|' * numbers
+    for row in rows:
+        yield '| ' + ' | '.join(row) + ' |'
+    yield ''
+
+
+def _escape(text):
+    return text.replace('|', '\\|')
+
+
+def _side_by_side(columns, names, digits, count=None):
+    """Rows of {key: value} per binary, the largest first."""
+    keys = sorted(set().union(*columns.values()),
+                  key=lambda key: (-max(columns[name].get(key, 0)
+                                        for name in names), key))
+    for key in keys[:count]:
+        values = [columns[name].get(key, 0) for name in names]
+        if max(values) >= LEAST:
+            yield [f'`{_escape(key)}`' if key else '',
+                   *(_cell(value, digits) for value in values)]
+
+
+def _time(result, names):
+    part = result['time']
+    yield '## Time per request, by function'
+    yield ''
+    yield (f"perf record -e {part['event']} on the IOThread, "
+           f"{part['shape']}: the share of the samples that end in a "
+           'function, times the CPU time of a request without perf, which is '
+           f"the median of {len(part[names[0]]['ns-per-request-runs'])} runs. "
+           '`[k]`: in the kernel.')
+    yield ''
+    columns = {name: part[name]['ns'] for name in names}
+    rows = [['**all**', *(_cell(part[name]['ns-per-request'], 0)
+                          for name in names)],
+            ['lowest and highest run',
+             *(' to '.join(_cell(end(part[name]['ns-per-request-runs']), 0)
+                           for end in (min, max)) for name in names)],
+            ['in QEMU and libraries',
+             *(_cell(sum(ns for function, ns in columns[name].items()
+                         if not function.endswith(' [k]')), 0)
+               for name in names)]]
+    rows += _side_by_side(columns, names, 1, TOP)
+    yield from _table(['ns per request', *names], rows)
+
+
+def _instructions(result, names):
+    part = result['time']
+    if 'instructions' not in part[names[0]]:
+        return
+    yield '## Instructions per request, by function'
+    yield ''
+    requests = ', '.join(f"{part[name]['stepped-requests']} of {name}"
+                         for name in names)
+    yield (f"Counted one by one at depth {part['step-depth']}, without the "
+           f"kernel's; requests: {requests}.")
+    yield ''
+    columns = {name: part[name]['instructions'] for name in names}
+    rows = [['**all**', *(_cell(sum(columns[name].values()), 0)
+                          for name in names)]]
+    rows += _side_by_side(columns, names, 1, TOP)
+    yield from _table(['instructions per request', *names], rows)
+
+
+def _places(report, column):
+    """{"function, file, via": per request}, lines of a function in one."""
+    found = Counter()
+    for row in report['rows']:
+        path = row['place'].rpartition(':')[0]
+        via = f" via {row['via']}" if row['via'] else ''
+        found[f"{row['function']} ({path}){via}"] += row[column]
+    return found
+
+
+def _shared(result, names):
+    part = result['shared']
+    yield '## Writes to shared cache lines per request'
+    yield ''
+    yield (f"{part['shape']}. A line is shared if two of the IOThreads wrote "
+           'it while they were stepped; RMW: read-modify-write, with a lock. '
+           'How it is measured: scripts/vqbench/shared_writes.py.')
+    yield ''
+    labels = [('shared-rmw', '**RMW on shared lines**'),
+              ('private-rmw', 'RMW on private lines'),
+              ('shared-writes', 'plain writes to shared lines'),
+              ('instructions', 'instructions')]
+    rows = [[label, *(_cell(part[name][key], 2) for name in names)]
+            for key, label in labels]
+    rows.append(['requests counted', *(str(part[name]['requests'])
+                                       for name in names)])
+    yield from _table(['per request', *names], rows)
+    for key, label in labels[:3]:
+        yield f'### {label.strip("*")}, by place'
+        yield ''
+        columns = {name: _places(part[name], key) for name in names}
+        yield from _table(['per request', *names],
+                          _side_by_side(columns, names, 2))
+
+
+def markdown(result):
+    """The lines of the .md file."""
+    names = [binary['name'] for binary in result['binaries']]
+    machine = result['machine']
+    yield f"# Where an IOThread's time goes, base {result['base']}"
+    yield ''
+    for binary in result['binaries']:
+        yield f"- {binary['name']}: {binary['version']}"
+    yield (f"- {machine['cpu']}, {machine['cpus']} CPUs"
+           f"{', virtual' if machine['virtual'] else ''}, Linux "
+           f"{machine['kernel']}")
+    commit = result['commit']
+    if commit:
+        yield (f"- commit {commit['commit'][:12]}"
+               f"{', changed' if commit['dirty'] else ''}")
+    yield ''
+    if 'time' in result:
+        yield from _time(result, names)
+        yield from _instructions(result, names)
+    if 'shared' in result:
+        yield from _shared(result, names)
