@@ -166,6 +166,7 @@ static const LoadCase load_cases[] = {
     { "wave", "--wave --threads 2" },
     { "depth-1", "--depth 1" },
     { "io_uring", "--aio io_uring" },
+    { "buffered", "--aio io_uring --buffered" },
     { "null-co", "--backend null-co" },
 };
 

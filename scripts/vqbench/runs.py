@@ -17,6 +17,10 @@ import threading
 
 from .machine import short
 
+# Turns that do not count: the first waits until QEMU is up, and finds its
+# caches cold
+WARMUP_TURNS = 2
+
 # Longest time that vq-load may take beyond what it measures, to start and end
 SLACK_SECONDS = 20
 
@@ -176,8 +180,8 @@ class Runner:
 
 def _take_turns(loads, order, turns, results):
     """Turns of the @loads that work, into @results."""
-    for number in range(turns + 1):
-        for key in order if number % 2 else order[::-1]:
+    for number in range(-WARMUP_TURNS, turns):
+        for key in order[::-1] if number % 2 else order:
             if 'error' in results[key]:
                 continue
             try:
@@ -185,8 +189,7 @@ def _take_turns(loads, order, turns, results):
             except Failure as err:
                 results[key] = {'error': str(err)}
                 continue
-            # The first turn warms up, and waits until QEMU is
-            if number:
+            if number >= 0:
                 for name, value in result.items():
                     results[key].setdefault(name, []).append(value)
 

@@ -104,6 +104,9 @@ char *vq_load_config_check(const VqLoadConfig *config)
         return g_strdup_printf("depth must be 1 to %u",
                                MAX_RING / per_request);
     }
+    if (config->buffered && g_str_equal(config->aio, "native")) {
+        return g_strdup("aio native cannot be buffered");
+    }
     if (!config->block_size ||
         config->block_size % (SECTOR * config->segments)) {
         return g_strdup_printf("block-size must be a multiple of %u: %d a "
@@ -183,7 +186,7 @@ VqLoadConfig vq_load_config_parse(int argc, char **argv)
     const char *cpus = NULL, *iothread_cpus = NULL;
     gboolean consumer = false, no_indirect = false, no_event_idx = false;
     gboolean legacy = false, packed = false, msix = false, qtest_kicks = false;
-    gboolean verify = false, wave = false, repeat = false;
+    gboolean verify = false, wave = false, repeat = false, buffered = false;
     gint64 disk_size = c.disk_size, seed = 0, requests = 0;
     gint64 poll_max_ns = c.poll_max_ns;
     gint block_size = c.block_size;
@@ -208,6 +211,8 @@ VqLoadConfig vq_load_config_parse(int argc, char **argv)
           "threads, native or io_uring (io_uring)", "NAME" },
         { "dir", 0, 0, G_OPTION_ARG_FILENAME, &c.dir,
           "where the image goes (/dev/shm)", "DIR" },
+        { "buffered", 0, 0, G_OPTION_ARG_NONE, &buffered,
+          "through the page cache, else with O_DIRECT if it can be", NULL },
         { "disk-size", 0, 0, G_OPTION_ARG_INT64, &disk_size,
           "bytes (64 MiB)", "N" },
         { "merge", 0, 0, G_OPTION_ARG_STRING, &merge,
@@ -315,6 +320,7 @@ VqLoadConfig vq_load_config_parse(int argc, char **argv)
     c.event_idx = !no_event_idx;
     c.msix = msix;
     c.qtest_kicks = qtest_kicks;
+    c.buffered = buffered;
     c.verify = verify;
     c.wave = wave;
     c.repeat = repeat;

@@ -30,6 +30,7 @@ typedef struct VqLoadConfig {
     const char *backend;    /* "null-co", "raw" or "qcow2" */
     const char *aio;        /* "threads", "native" or "io_uring" */
     const char *dir;        /* where its file goes */
+    bool buffered;          /* else O_DIRECT, if the file system has it */
     uint64_t disk_size;     /* bytes */
     const char *machine;    /* "pc" or "q35" */
     unsigned queues;

@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include <glib/gstdio.h>
+#include "qemu/units.h"
 #include "image.h"
 
 bool vq_image_keeps_data(const VqLoadConfig *config)
@@ -13,12 +14,20 @@ bool vq_image_keeps_data(const VqLoadConfig *config)
     return !g_str_equal(config->backend, "null-co");
 }
 
+/* Written, not just allocated: clearing a page at its first use takes time */
 static char *create_raw(const char *path, int fd, uint64_t size)
 {
-    int ret = posix_fallocate(fd, 0, size);
+    static const char zeroes[MiB];
+    ssize_t ret = 0;
 
-    return ret ? g_strdup_printf("cannot allocate %s: %s", path, strerror(ret))
-               : NULL;
+    for (uint64_t done = 0; done < size; done += ret) {
+        ret = write(fd, zeroes, MIN(sizeof(zeroes), size - done));
+        if (ret < 0) {
+            return g_strdup_printf("cannot write %s: %s", path,
+                                   strerror(errno));
+        }
+    }
+    return NULL;
 }
 
 /* By the qemu-img beside the QEMU that is going to use it */
@@ -79,6 +88,22 @@ void vq_image_free(char *path)
     }
 }
 
+/* Linux AIO is only asynchronous, and only accepted, with O_DIRECT */
+static bool wants_direct(const VqLoadConfig *config, const char *path)
+{
+    int fd;
+
+    if (config->buffered || g_str_equal(config->aio, "native")) {
+        return !config->buffered;
+    }
+    fd = open(path, O_RDONLY | O_DIRECT);
+    if (fd < 0) {
+        return false;
+    }
+    close(fd);
+    return true;
+}
+
 char *vq_image_blockdev(const VqLoadConfig *config, const char *path)
 {
     if (!path) {
@@ -88,12 +113,11 @@ char *vq_image_blockdev(const VqLoadConfig *config, const char *path)
                                config->disk_size,
                                config->verify ? "on" : "off");
     }
-    /* Linux AIO is only asynchronous, and only accepted, with O_DIRECT */
     return g_strdup_printf("driver=%s,node-name=disk,discard=unmap,"
                            "cache.direct=%s,"
                            "file.driver=file,file.discard=unmap,"
                            "file.aio=%s,file.filename=%s",
                            config->backend,
-                           g_str_equal(config->aio, "native") ? "on" : "off",
+                           wants_direct(config, path) ? "on" : "off",
                            config->aio, path);
 }
