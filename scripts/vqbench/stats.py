@@ -84,7 +84,8 @@ def ratios(rounds, metric, over, under):
             continue
         turns = [prod(upper) / prod(lower) for upper, lower in zip(
             zip(*(runs[key][metric] for key in over)),
-            zip(*(runs[key][metric] for key in under))) if all(lower)]
+            zip(*(runs[key][metric] for key in under)))
+                 if all(lower) and None not in upper]
         if turns:
             found.append(quantile(turns, 0.5))
     return found
@@ -92,8 +93,9 @@ def ratios(rounds, metric, over, under):
 
 def values(rounds, metric, key):
     """Median over its turns of @metric of every run @key that worked."""
-    return [quantile(runs[key][metric], 0.5) for runs in rounds
-            if worked(runs.get(key))]
+    found = [[value for value in runs[key][metric] if value is not None]
+             for runs in rounds if worked(runs.get(key))]
+    return [quantile(turns, 0.5) for turns in found if turns]
 
 
 def failures(rounds, keys):
