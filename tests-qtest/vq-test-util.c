@@ -305,14 +305,14 @@ pid_t vq_test_read(VqTest *t, unsigned vq)
     return vq_test_traced_thread(t, needle);
 }
 
-/* The kernel knows QEMU's threads by name. Returns 0 if there is none. */
-static pid_t vq_test_find_thread(VqTest *t, const char *name)
+/* Returns: how many threads of QEMU have that name, and the id of one */
+static unsigned vq_test_count_threads(VqTest *t, const char *name, pid_t *tid)
 {
     g_autofree char *task =
         g_strdup_printf("/proc/%d/task", (int)qtest_pid(t->qts));
     g_autoptr(GDir) dir = g_dir_open(task, 0, NULL);
     const char *entry;
-    pid_t tid = 0;
+    unsigned n = 0;
 
     g_assert_nonnull(dir);
     while ((entry = g_dir_read_name(dir))) {
@@ -321,9 +321,23 @@ static pid_t vq_test_find_thread(VqTest *t, const char *name)
 
         if (g_file_get_contents(path, &comm, NULL, NULL) &&
             g_str_equal(g_strchomp(comm), name)) {
-            g_assert_cmpint(tid, ==, 0);
-            tid = atoi(entry);
+            *tid = atoi(entry);
+            n++;
         }
+    }
+    return n;
+}
+
+/* The kernel knows QEMU's threads by name. Returns 0 if there is none. */
+static pid_t vq_test_find_thread(VqTest *t, const char *name)
+{
+    int64_t deadline = g_get_monotonic_time() + TIMEOUT_US;
+    pid_t tid = 0;
+
+    /* A worker has its IOThread's name until it gives itself its own */
+    while (vq_test_count_threads(t, name, &tid) > 1) {
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+        g_usleep(1000);
     }
     return tid;
 }

@@ -388,12 +388,13 @@ static char *bring_up(VqGuest *guest, uint64_t addr)
     for (unsigned i = 0; i < config->queues; i++) {
         addr = enable_queue(guest, i, addr);
     }
+    /* Before a worker thread exists, which begins with its IOThread's name */
+    find_threads(guest);
     before = vq_notifier_list(guest->pid);
     qvirtio_set_driver_ok(&guest->pci->vdev);
     if (!config->qtest_kicks) {
         find_notifiers(guest, before);
     }
-    find_threads(guest);
     set_polling(guest);
     return NULL;
 }
