@@ -81,12 +81,11 @@ def _instructions(result, names):
 
 
 def _places(report, column):
-    """{"function, file, via": per request}, lines of a function in one."""
+    """{"function (file:line) via": per request}."""
     found = Counter()
     for row in report['rows']:
-        path = row['place'].rpartition(':')[0]
         via = f" via {row['via']}" if row['via'] else ''
-        found[f"{row['function']} ({path}){via}"] += row[column]
+        found[f"{row['function']} ({row['place']}){via}"] += row[column]
     return found
 
 
