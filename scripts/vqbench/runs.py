@@ -138,8 +138,9 @@ class Load:
         """Of what was said on stderr, the line of the one who knows best."""
         self._errors.seek(0)
         text = self._errors.read().decode(errors='replace')
-        lines = [line.strip() for line in text.split('\n') if line.strip()]
-        for program in ('vq-load: ', 'qemu-system-', ''):
+        lines = [line.strip() for line in text.split('\n')
+                 if line.strip() and ': warning: ' not in line]
+        for program in ('qemu-system-', 'vq-load: ', ''):
             for line in reversed(lines):
                 if line.startswith(program):
                     return line

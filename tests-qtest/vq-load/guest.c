@@ -128,6 +128,39 @@ static char *command_line(const VqGuest *guest, int ram_fd)
     return g_string_free(args, false);
 }
 
+/* For the signal handler below: what would be left behind */
+static const char *starting_image;
+
+/* libqtest would wait a minute for QEMU to connect, and then abort */
+static void qemu_ended(int sig)
+{
+    static const char message[] = "vq-load: QEMU ended while it started\n";
+
+    ssize_t ignored G_GNUC_UNUSED;
+
+    if (starting_image) {
+        unlink(starting_image);
+    }
+    ignored = write(STDERR_FILENO, message, sizeof(message) - 1);
+    _exit(1);
+}
+
+/* qtest_init(), with a QEMU that ends again reported at once */
+static QTestState *start_and_connect(const VqGuest *guest, const char *args)
+{
+    struct sigaction action = {
+        .sa_handler = qemu_ended, .sa_flags = SA_NOCLDSTOP
+    };
+    struct sigaction old;
+    QTestState *qts;
+
+    starting_image = guest->image;
+    sigaction(SIGCHLD, &action, &old);
+    qts = qtest_init(args);
+    sigaction(SIGCHLD, &old, NULL);
+    return qts;
+}
+
 static char *start_qemu(VqGuest *guest)
 {
     g_autofree char *args = NULL;
@@ -143,7 +176,7 @@ static char *start_qemu(VqGuest *guest)
 
     args = command_line(guest, fd);
     g_setenv("QTEST_QEMU_BINARY", guest->config->qemu, true);
-    guest->qts = qtest_init(args);
+    guest->qts = start_and_connect(guest, args);
     guest->pid = qtest_pid(guest->qts);
     close(fd);
 
