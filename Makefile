@@ -16,7 +16,7 @@ help:
 	echo 'make demo          main job: build, boot a Linux guest, and show which'
 	echo '                   IOThread serves which virtqueue, in four shapes'
 	echo 'make check         tests: unit, qtest, QEMU'\''s own, scripts, guest'
-	echo 'make bench         speed, ours against stock (BENCH="--quick": 2 min;'
+	echo 'make bench         speed, ours against stock (BENCH="--quick": 1 min;'
 	echo '                   A=FILE B=FILE: any two QEMU binaries)'
 	echo 'make profile       where an IOThread'\''s time goes, stock and ours'
 	echo 'make build         build/BASE/bin/qemu-system-x86_64, patched'
