@@ -4,12 +4,26 @@
 import hashlib
 import os
 import platform
+import shutil
 import subprocess
 
 from . import BenchError
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
+
+
+BUILD = os.environ.get('VQ_BUILD_DIR', os.path.join(TOP, 'build'))
+
+
+def find_load(given, base):
+    """The vq-load that is @given, or built for @base."""
+    load = given or os.path.join(BUILD, base, 'obj', 'tests', 'qtest',
+                                 'vq-load', 'vq-load')
+    if not shutil.which(load):
+        raise BenchError(f'{load} is no program' if given else
+                         f'{load} is not built; run: make bench BASE={base}')
+    return load
 
 
 def short(path):
