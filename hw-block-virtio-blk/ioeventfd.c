@@ -37,54 +37,95 @@ void virtio_blk_ioeventfd_cleanup(VirtIOBlock *s)
     s->vq_table = NULL;
 }
 
-/*
- * Take back the first @n host notifiers. All go in one memory transaction,
- * which expects them to be open when it commits.
- */
-static void virtio_blk_unset_host_notifiers(VirtioBusState *bus, unsigned n)
+static VirtioBusState *virtio_blk_get_bus(VirtIOBlock *s)
 {
+    return VIRTIO_BUS(qdev_get_parent_bus(DEVICE(s)));
+}
+
+/*
+ * Has the guest set up virtqueue @i? This is what virtio_queue_notify() asks
+ * as well, and what all transports migrate.
+ */
+static bool virtio_blk_has_ring(VirtIOBlock *s, unsigned i)
+{
+    return virtio_queue_get_desc_addr(VIRTIO_DEVICE(s), i) != 0;
+}
+
+/* Close the host notifiers of virtqueues @first to @end - 1 that have one */
+static void virtio_blk_close(VirtIOBlock *s, unsigned first, unsigned end)
+{
+    VirtioBusState *bus = virtio_blk_get_bus(s);
+
+    /*
+     * One memory transaction for all of them: updating ioeventfds takes time
+     * quadratic in their number. It expects them to be open when it commits.
+     */
     memory_region_transaction_begin();
-    for (unsigned i = 0; i < n; i++) {
-        virtio_bus_set_host_notifier(bus, i, false);
+    for (unsigned i = first; i < end; i++) {
+        if (s->vq_table->entries[i].open) {
+            virtio_bus_set_host_notifier(bus, i, false);
+        }
     }
     memory_region_transaction_commit();
 
-    for (unsigned i = 0; i < n; i++) {
-        virtio_bus_cleanup_host_notifier(bus, i);
+    for (unsigned i = first; i < end; i++) {
+        if (s->vq_table->entries[i].open) {
+            virtio_bus_cleanup_host_notifier(bus, i);
+            s->vq_table->entries[i].open = false;
+        }
     }
 }
 
 /*
- * Open a host notifier for each of @n virtqueues. One memory transaction for
- * all of them: updating ioeventfds takes time quadratic in their number.
+ * Open the host notifiers of virtqueues @first to @end - 1 that the guest has
+ * set up.
  *
- * Returns: 0, or a negative errno value with nothing left open.
+ * Returns: 0, or a negative errno value with none of them open.
  */
-static int virtio_blk_set_host_notifiers(VirtioBusState *bus, unsigned n)
+static int virtio_blk_open(VirtIOBlock *s, unsigned first, unsigned end)
 {
-    unsigned i;
+    VirtioBusState *bus = virtio_blk_get_bus(s);
     int r = 0;
 
     memory_region_transaction_begin();
-    for (i = 0; i < n; i++) {
-        r = virtio_bus_set_host_notifier(bus, i, true);
-        if (r != 0) {
-            break;
+    for (unsigned i = first; i < end && r == 0; i++) {
+        if (virtio_blk_has_ring(s, i)) {
+            r = virtio_bus_set_host_notifier(bus, i, true);
+            s->vq_table->entries[i].open = r == 0;
         }
     }
     memory_region_transaction_commit();
 
     if (r != 0) {
         error_report("virtio-blk failed to set host notifier (%d)", r);
-        virtio_blk_unset_host_notifiers(bus, i);
+        virtio_blk_close(s, first, end);
     }
     return r;
+}
+
+/*
+ * Without ioeventfd, a kick is handled by the thread that receives it. Do that
+ * now for all virtqueues: earlier kicks may have gone to notifiers that are
+ * closed again, or may have been left out because an IOThread was polling.
+ */
+static void virtio_blk_handle_all(VirtIOBlock *s)
+{
+    VirtIODevice *vdev = VIRTIO_DEVICE(s);
+
+    for (unsigned i = 0; i < s->vq_table->num_vqs; i++) {
+        VirtQueue *vq = s->vq_table->entries[i].vq;
+
+        if (!virtio_queue_get_notification(vq)) {
+            virtio_queue_set_notification(vq, 1);
+        }
+        virtio_queue_notify(vdev, i);
+    }
 }
 
 int virtio_blk_start_ioeventfd(VirtIODevice *vdev)
 {
     VirtIOBlock *s = VIRTIO_BLK(vdev);
-    VirtioBusState *bus = VIRTIO_BUS(qdev_get_parent_bus(DEVICE(vdev)));
+    VirtioBusState *bus = virtio_blk_get_bus(s);
     VirtioBusClass *k = VIRTIO_BUS_GET_CLASS(bus);
     DeviceState *proxy = BUS(bus)->parent;
     BlockBackend *blk = s->conf.conf.blk;
@@ -92,12 +133,14 @@ int virtio_blk_start_ioeventfd(VirtIODevice *vdev)
     Error *local_err = NULL;
     int r;
 
-    if (s->ioeventfd_started || s->ioeventfd_starting) {
+    if (s->ioeventfd_started) {
         return 0;
     }
 
     trace_virtio_blk_start_ioeventfd(vdev, num_vqs);
-    s->ioeventfd_starting = true;
+
+    /* Closing a notifier handles its last kick, which must not start again */
+    s->ioeventfd_disabled = true;
 
     r = k->set_guest_notifiers(proxy, num_vqs, true);
     if (r != 0) {
@@ -106,7 +149,7 @@ int virtio_blk_start_ioeventfd(VirtIODevice *vdev)
         goto fail;
     }
 
-    r = virtio_blk_set_host_notifiers(bus, num_vqs);
+    r = virtio_blk_open(s, 0, num_vqs);
     if (r != 0) {
         k->set_guest_notifiers(proxy, num_vqs, false);
         goto fail;
@@ -127,7 +170,7 @@ int virtio_blk_start_ioeventfd(VirtIODevice *vdev)
      * IOThreads see these when they handle a virtqueue: scheduling the bottom
      * half that attaches it orders them.
      */
-    s->ioeventfd_starting = false;
+    s->ioeventfd_disabled = false;
     s->ioeventfd_started = true;
 
     /* Else virtio_blk_drained_end() does it */
@@ -137,27 +180,19 @@ int virtio_blk_start_ioeventfd(VirtIODevice *vdev)
     return 0;
 
 fail:
-    s->ioeventfd_disabled = true;
-    s->ioeventfd_starting = false;
+    virtio_blk_handle_all(s);
     return -ENOSYS;
 }
 
 void virtio_blk_stop_ioeventfd(VirtIODevice *vdev)
 {
     VirtIOBlock *s = VIRTIO_BLK(vdev);
-    VirtioBusState *bus = VIRTIO_BUS(qdev_get_parent_bus(DEVICE(vdev)));
+    VirtioBusState *bus = virtio_blk_get_bus(s);
     VirtioBusClass *k = VIRTIO_BUS_GET_CLASS(bus);
     BlockBackend *blk = s->conf.conf.blk;
     unsigned num_vqs = s->vq_table->num_vqs;
 
     if (!s->ioeventfd_started || s->ioeventfd_stopping) {
-        return;
-    }
-
-    /* The start failed: nothing is attached, and the next one may succeed */
-    if (s->ioeventfd_disabled) {
-        s->ioeventfd_disabled = false;
-        s->ioeventfd_started = false;
         return;
     }
 
@@ -171,7 +206,7 @@ void virtio_blk_stop_ioeventfd(VirtIODevice *vdev)
         vq_table_quiesce(s->vq_table);
     }
 
-    virtio_blk_unset_host_notifiers(bus, num_vqs);
+    virtio_blk_close(s, 0, num_vqs);
 
     /* From here on draining must not attach or detach anything */
     s->ioeventfd_started = false;
@@ -185,6 +220,100 @@ void virtio_blk_stop_ioeventfd(VirtIODevice *vdev)
     k->set_guest_notifiers(BUS(bus)->parent, num_vqs, false);
 
     s->ioeventfd_stopping = false;
+}
+
+bool virtio_blk_add_vq(VirtIOBlock *s, VirtQueue *vq)
+{
+    uint16_t i = virtio_get_queue_index(vq);
+
+    if (!s->ioeventfd_started || s->vq_table->entries[i].open) {
+        return false;
+    }
+
+    trace_virtio_blk_add_vq(VIRTIO_DEVICE(s), i);
+    if (virtio_blk_open(s, i, i + 1) != 0) {
+        virtio_bus_stop_ioeventfd(virtio_blk_get_bus(s));
+        s->ioeventfd_disabled = true;
+        virtio_blk_handle_all(s);
+        return true;
+    }
+    if (!blk_in_drain(s->conf.conf.blk)) {
+        vq_table_attach(s->vq_table);
+    }
+    return true;
+}
+
+/* Forget the requests of @vq that wait for the VM to be started again */
+static void virtio_blk_drop_parked(VirtIOBlock *s, VirtQueue *vq)
+{
+    VirtIOBlockReq **link = &s->rq;
+
+    QEMU_LOCK_GUARD(&s->rq_lock);
+    while (*link) {
+        VirtIOBlockReq *req = *link;
+
+        if (req->vq == vq) {
+            *link = req->next;
+            virtqueue_detach_element(vq, &req->elem, 0);
+            g_free(req);
+        } else {
+            link = &req->next;
+        }
+    }
+}
+
+void virtio_blk_reset_vq(VirtIODevice *vdev, uint32_t i)
+{
+    VirtIOBlock *s = VIRTIO_BLK(vdev);
+
+    if (s->ioeventfd_started) {
+        vq_table_detach_one(s->vq_table, i);
+        vq_table_quiesce(s->vq_table);
+        virtio_blk_close(s, i, i + 1);
+    }
+    blk_drain(s->conf.conf.blk);
+    virtio_blk_drop_parked(s, virtio_get_queue(vdev, i));
+}
+
+typedef struct HandleLater {
+    VirtIODevice *vdev; /* counted reference */
+    unsigned i;
+} HandleLater;
+
+/* Context: BH, BQL held */
+static void virtio_blk_handle_later_bh(void *opaque)
+{
+    HandleLater *later = opaque;
+
+    /* What is in the ring of a stopped VM is for its next start */
+    if (later->vdev->vm_running) {
+        virtio_queue_notify(later->vdev, later->i);
+    }
+    object_unref(OBJECT(later->vdev));
+    g_free(later);
+}
+
+void virtio_blk_handle_later(VirtIOBlock *s, VirtQueue *vq)
+{
+    HandleLater *later;
+
+    if (s->ioeventfd_started) {
+        event_notifier_set(virtio_queue_get_host_notifier(vq));
+        return;
+    }
+
+    later = g_new(HandleLater, 1);
+    later->vdev = VIRTIO_DEVICE(s);
+    later->i = virtio_get_queue_index(vq);
+    object_ref(OBJECT(later->vdev));
+    aio_bh_schedule_oneshot(qemu_get_aio_context(),
+                            virtio_blk_handle_later_bh, later);
+}
+
+AioContext *virtio_blk_get_vq_aio_context(VirtIOBlock *s, uint16_t i)
+{
+    return s->ioeventfd_started ? vq_table_get_aio_context(s->vq_table, i)
+                                : qemu_get_aio_context();
 }
 
 void virtio_blk_drained_begin(void *opaque)

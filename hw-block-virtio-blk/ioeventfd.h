@@ -42,7 +42,8 @@ void virtio_blk_ioeventfd_cleanup(VirtIOBlock *s);
  * VirtioDeviceClass.start_ioeventfd: route the guest's notifications (virtio
  * 1.2, 2.3) into host notifiers, attach each in its virtqueue's AioContext,
  * and prepare interrupts that any thread can raise. On failure everything is
- * undone and the disk is served by the main loop.
+ * undone, what is in the rings is handled, and the disk is served by the main
+ * loop until a later start succeeds.
  *
  * Returns: 0, or a negative errno value.
  *
@@ -60,6 +61,58 @@ int virtio_blk_start_ioeventfd(VirtIODevice *vdev);
  * Context: BQL held. Runs the event loop.
  */
 void virtio_blk_stop_ioeventfd(VirtIODevice *vdev);
+
+/**
+ * virtio_blk_add_vq:
+ * @s: the disk
+ * @vq: a virtqueue that the guest has kicked
+ *
+ * Only the virtqueues that the guest had set up when ioeventfd was started
+ * have a host notifier. The others get theirs with their first kick, which
+ * their owner then handles; if that fails, ioeventfd is stopped and all are
+ * handled in the main loop.
+ *
+ * Returns: false if there is nothing to do: the caller handles @vq.
+ *
+ * Context: BQL held, or the thread that owns @vq.
+ */
+bool virtio_blk_add_vq(VirtIOBlock *s, VirtQueue *vq);
+
+/**
+ * virtio_blk_reset_vq:
+ * @vdev: the disk
+ * @i: index of a virtqueue
+ *
+ * VirtioDeviceClass.queue_reset (virtio 1.2, 2.6.1): no request of the
+ * virtqueue is in flight and its owner does not touch it when this returns.
+ *
+ * Context: BQL held. Runs the event loop.
+ */
+void virtio_blk_reset_vq(VirtIODevice *vdev, uint32_t i);
+
+/**
+ * virtio_blk_handle_later:
+ * @s: the disk
+ * @vq: a virtqueue that may have requests left
+ *
+ * Have @vq handled again by the thread that handles it now, after what else
+ * that thread's event loop has to do.
+ *
+ * Context: the thread that handles @vq.
+ */
+void virtio_blk_handle_later(VirtIOBlock *s, VirtQueue *vq);
+
+/**
+ * virtio_blk_get_vq_aio_context:
+ * @s: the disk
+ * @i: index of a virtqueue
+ *
+ * Returns: the AioContext that handles the virtqueue now: its owner's, or the
+ * main loop's while ioeventfd is not started.
+ *
+ * Context: BQL held.
+ */
+AioContext *virtio_blk_get_vq_aio_context(VirtIOBlock *s, uint16_t i);
 
 /**
  * virtio_blk_drained_begin:

@@ -105,7 +105,7 @@ void vq_table_free(VqTable *table)
     for (unsigned i = 0; i < table->num_vqs; i++) {
         VqEntry *entry = &table->entries[i];
 
-        assert(!entry->attached);
+        assert(!entry->attached && !entry->open);
         if (entry->iothread) {
             object_unref(OBJECT(entry->iothread));
         }
@@ -168,21 +168,24 @@ static void vq_entry_set_goal(VqEntry *entry, bool attached)
     }
 }
 
-static void vq_table_set_goal(VqTable *table, bool attached)
-{
-    for (unsigned i = 0; i < table->num_vqs; i++) {
-        vq_entry_set_goal(&table->entries[i], attached);
-    }
-}
-
 void vq_table_attach(VqTable *table)
 {
-    vq_table_set_goal(table, true);
+    for (unsigned i = 0; i < table->num_vqs; i++) {
+        vq_entry_set_goal(&table->entries[i], table->entries[i].open);
+    }
 }
 
 void vq_table_detach(VqTable *table)
 {
-    vq_table_set_goal(table, false);
+    for (unsigned i = 0; i < table->num_vqs; i++) {
+        vq_table_detach_one(table, i);
+    }
+}
+
+void vq_table_detach_one(VqTable *table, uint16_t i)
+{
+    assert(i < table->num_vqs);
+    vq_entry_set_goal(&table->entries[i], false);
 }
 
 bool vq_table_busy(VqTable *table)
@@ -212,7 +215,9 @@ void vq_table_stop(VqTable *table)
     for (unsigned i = 0; i < table->num_vqs; i++) {
         VqEntry *entry = &table->entries[i];
 
-        aio_wait_bh_oneshot(entry->ctx, vq_entry_last_look_bh, entry);
+        if (entry->open) {
+            aio_wait_bh_oneshot(entry->ctx, vq_entry_last_look_bh, entry);
+        }
     }
 }
 

@@ -41,6 +41,12 @@ typedef struct VqEntry {
     AioContext *ctx;    /* iothread's, or the main loop's */
 
     /*
+     * Has the virtqueue a host notifier? Only these are attached. Written with
+     * the BQL held while it is detached; its owner may read it while attached.
+     */
+    bool open;
+
+    /*
      * Shall the host notifier be attached? Written with the BQL held, read by
      * the owner; store-release in vq_entry_set_goal() pairs with load-acquire
      * in vq_entry_apply_goal().
@@ -102,8 +108,9 @@ void vq_table_free(VqTable *table);
  * vq_table_attach:
  * @table: the table
  *
- * Have each owner attach its virtqueue's host notifier and look at the ring
- * once, so that no kick from before is lost. Does not wait.
+ * Have each owner of an open virtqueue attach its host notifier and look at
+ * the ring once, so that no kick from before is lost. Does not wait. Nothing
+ * happens to those that are attached.
  *
  * Context: BQL held.
  */
@@ -119,6 +126,17 @@ void vq_table_attach(VqTable *table);
  * Context: BQL held.
  */
 void vq_table_detach(VqTable *table);
+
+/**
+ * vq_table_detach_one:
+ * @table: the table
+ * @i: index of a virtqueue in the table
+ *
+ * vq_table_detach() for one virtqueue.
+ *
+ * Context: BQL held.
+ */
+void vq_table_detach_one(VqTable *table, uint16_t i);
 
 /**
  * vq_table_busy:

@@ -91,13 +91,15 @@ VqTest *vq_test_new(const VqTestDevice *device, unsigned num_iothreads,
     t->num_queues = num_queues;
     t->log = create_file(0);
     t->image = create_file(VQ_TEST_DISK_SIZE);
+    t->monitor = g_strconcat(t->log, ".qmp", NULL);
 
     g_string_printf(args, "-M %s -m 128M -nodefaults "
                     "-name vq-test,debug-threads=on "
                     "-D %s -msg timestamp=on -trace %s %s "
+                    "-qmp unix:%s,server=on,wait=off "
                     "-blockdev driver=file,node-name=node0,filename=%s",
                     device->machine, t->log, device->trace_event,
-                    device->more_traces, t->image);
+                    device->more_traces, t->monitor, t->image);
     append_iothreads(args, num_iothreads);
     g_string_append_printf(args, " -device '{\"driver\":\"%s\",\"id\":"
                            "\"disk0\"%s%s,\"%s\":%u,\"%s\":%u%s}'%s",
@@ -149,12 +151,14 @@ void vq_test_free(VqTest *t)
     qtest_quit(t->qts);
     g_unlink(t->log);
     g_unlink(t->image);
+    g_unlink(t->monitor);
     g_free(t->log);
     g_free(t->image);
+    g_free(t->monitor);
     g_free(t);
 }
 
-void vq_test_start_driver(VqTest *t)
+void vq_test_setup_driver(VqTest *t, unsigned num_vqs)
 {
     uint64_t features;
 
@@ -166,45 +170,95 @@ void vq_test_start_driver(VqTest *t)
                  (1ull << VIRTIO_BLK_F_SCSI));
     qvirtio_set_features(t->vdev, features);
 
-    for (unsigned i = 0; i < t->device->first_vq + t->num_queues; i++) {
+    for (unsigned i = 0; i < t->device->first_vq + num_vqs; i++) {
         t->vq[i] = qvirtqueue_setup(t->vdev, &t->alloc, i);
     }
+}
+
+void vq_test_start_driver(VqTest *t)
+{
+    vq_test_setup_driver(t, t->num_queues);
     qvirtio_set_driver_ok(t->vdev);
+}
+
+void vq_test_stop_driver(VqTest *t)
+{
+    qvirtio_reset(t->vdev);
+    vq_test_free_queues(t);
 }
 
 void vq_test_reset(VqTest *t)
 {
-    qvirtio_reset(t->vdev);
-    vq_test_free_queues(t);
+    vq_test_stop_driver(t);
     vq_test_start_driver(t);
+}
+
+static QVirtQueue *vq_test_queue(VqTest *t, const VqTestRequest *req)
+{
+    return t->vq[t->device->first_vq + req->vq];
+}
+
+VqTestRequest vq_test_prepare(VqTest *t, unsigned vq,
+                              const void *out, size_t out_len,
+                              const void *in, size_t in_len)
+{
+    VqTestRequest req = {
+        .vq = vq,
+        .addr = guest_alloc(&t->alloc, out_len + in_len),
+        .out_len = out_len,
+        .in_len = in_len,
+    };
+
+    qtest_memwrite(t->qts, req.addr, out, out_len);
+    qtest_memwrite(t->qts, req.addr + out_len, in, in_len);
+    return req;
+}
+
+void vq_test_submit(VqTest *t, VqTestRequest *req, bool kick)
+{
+    QVirtQueue *q = vq_test_queue(t, req);
+
+    req->head = qvirtqueue_add(t->qts, q, req->addr, req->out_len, false,
+                               true);
+    qvirtqueue_add(t->qts, q, req->addr + req->out_len, req->in_len, true,
+                   false);
+    if (kick) {
+        qvirtqueue_kick(t->qts, t->vdev, q, req->head);
+    } else {
+        uint64_t idx_addr = q->avail + offsetof(struct vring_avail, idx);
+        uint16_t idx = qtest_readw(t->qts, idx_addr);
+
+        qtest_writew(t->qts, q->avail + offsetof(struct vring_avail, ring) +
+                     sizeof(uint16_t) * (idx % q->size), req->head);
+        qtest_writew(t->qts, idx_addr, idx + 1);
+    }
+}
+
+void vq_test_complete(VqTest *t, VqTestRequest *req, void *in)
+{
+    QVirtQueue *q = vq_test_queue(t, req);
+    gint64 start = g_get_monotonic_time();
+    uint32_t used;
+
+    while (!qvirtqueue_get_buf(t->qts, q, &used, NULL)) {
+        if (g_get_monotonic_time() - start > TIMEOUT_US) {
+            g_error("no answer on virtqueue %u", req->vq);
+        }
+        g_usleep(100);
+    }
+    g_assert_cmpuint(used, ==, req->head);
+
+    qtest_memread(t->qts, req->addr + req->out_len, in, req->in_len);
+    guest_free(&t->alloc, req->addr);
 }
 
 void vq_test_request(VqTest *t, unsigned vq, const void *out, size_t out_len,
                      void *in, size_t in_len)
 {
-    QTestState *qts = t->qts;
-    QVirtQueue *q = t->vq[t->device->first_vq + vq];
-    uint64_t addr = guest_alloc(&t->alloc, out_len + in_len);
-    gint64 start = g_get_monotonic_time();
-    uint32_t head, used;
+    VqTestRequest req = vq_test_prepare(t, vq, out, out_len, in, in_len);
 
-    qtest_memwrite(qts, addr, out, out_len);
-    qtest_memwrite(qts, addr + out_len, in, in_len);
-
-    head = qvirtqueue_add(qts, q, addr, out_len, false, true);
-    qvirtqueue_add(qts, q, addr + out_len, in_len, true, false);
-    qvirtqueue_kick(qts, t->vdev, q, head);
-
-    while (!qvirtqueue_get_buf(qts, q, &used, NULL)) {
-        if (g_get_monotonic_time() - start > TIMEOUT_US) {
-            g_error("no answer on virtqueue %u", vq);
-        }
-        g_usleep(100);
-    }
-    g_assert_cmpuint(used, ==, head);
-
-    qtest_memread(qts, addr + out_len, in, in_len);
-    guest_free(&t->alloc, addr);
+    vq_test_submit(t, &req, true);
+    vq_test_complete(t, &req, in);
 }
 
 void vq_test_write_pattern(VqTest *t, unsigned vq, uint64_t sector,
@@ -224,8 +278,8 @@ void vq_test_write_pattern(VqTest *t, unsigned vq, uint64_t sector,
     g_assert_cmpuint(status, ==, VIRTIO_BLK_S_OK);
 }
 
-static void vq_test_read_sector(VqTest *t, unsigned vq, uint64_t sector,
-                                uint8_t data[VQ_TEST_SECTOR])
+static VqTestRequest vq_test_prepare_sector(VqTest *t, unsigned vq,
+                                            uint64_t sector)
 {
     struct virtio_blk_outhdr hdr = {
         .type = cpu_to_le32(VIRTIO_BLK_T_IN),
@@ -234,7 +288,15 @@ static void vq_test_read_sector(VqTest *t, unsigned vq, uint64_t sector,
     uint8_t in[VQ_TEST_SECTOR + 1];
 
     memset(in, 0xff, sizeof(in));
-    vq_test_request(t, vq, &hdr, sizeof(hdr), in, sizeof(in));
+    return vq_test_prepare(t, vq, &hdr, sizeof(hdr), in, sizeof(in));
+}
+
+static void vq_test_complete_sector(VqTest *t, VqTestRequest *req,
+                                    uint8_t data[VQ_TEST_SECTOR])
+{
+    uint8_t in[VQ_TEST_SECTOR + 1];
+
+    vq_test_complete(t, req, in);
     g_assert_cmpuint(in[VQ_TEST_SECTOR], ==, VIRTIO_BLK_S_OK);
     memcpy(data, in, VQ_TEST_SECTOR);
 }
@@ -242,21 +304,23 @@ static void vq_test_read_sector(VqTest *t, unsigned vq, uint64_t sector,
 void vq_test_check_pattern(VqTest *t, unsigned vq, uint64_t sector,
                            uint8_t pattern)
 {
+    VqTestRequest req = vq_test_prepare_sector(t, vq, sector);
     uint8_t data[VQ_TEST_SECTOR];
 
-    vq_test_read_sector(t, vq, sector, data);
+    vq_test_submit(t, &req, true);
+    vq_test_complete_sector(t, &req, data);
     for (size_t i = 0; i < sizeof(data); i++) {
         g_assert_cmphex(data[i], ==, pattern);
     }
 }
 
 /*
- * Count the trace lines, "TID@TIME:EVENT ARGUMENTS", of @event with @needle.
- * @tid is the thread that must have written them, or 0, and then it becomes
- * the thread that has.
+ * Find the trace lines, "TID@TIME:EVENT ARGUMENTS", of @event with @needle,
+ * and store their TIDs, at most @max. Returns: how many there are.
  */
 static unsigned vq_test_find_trace(VqTest *t, const char *event,
-                                   const char *needle, pid_t *tid)
+                                   const char *needle, pid_t *tids,
+                                   unsigned max)
 {
     g_autofree char *name = g_strdup_printf(":%s ", event);
     g_autofree char *log = NULL;
@@ -267,10 +331,9 @@ static unsigned vq_test_find_trace(VqTest *t, const char *event,
     lines = g_strsplit(log, "\n", -1);
     for (char **line = lines; *line; line++) {
         if (strstr(*line, name) && strstr(*line, needle)) {
-            if (!*tid) {
-                *tid = atoi(*line);
+            if (n < max) {
+                tids[n] = atoi(*line);
             }
-            g_assert_cmpint(atoi(*line), ==, *tid);
             n++;
         }
     }
@@ -280,28 +343,54 @@ static unsigned vq_test_find_trace(VqTest *t, const char *event,
 unsigned vq_test_count_trace(VqTest *t, const char *event, const char *needle,
                              pid_t tid)
 {
-    g_assert_cmpint(tid, >, 0);
-    return vq_test_find_trace(t, event, needle, &tid);
+    unsigned n = vq_test_find_trace(t, event, needle, NULL, 0);
+    g_autofree pid_t *tids = g_new(pid_t, n);
+
+    vq_test_find_trace(t, event, needle, tids, n);
+    for (unsigned i = 0; i < n; i++) {
+        g_assert_cmpint(tids[i], ==, tid);
+    }
+    return n;
+}
+
+unsigned vq_test_traced_threads(VqTest *t, const char *needle, pid_t *tids,
+                                unsigned max)
+{
+    return vq_test_find_trace(t, t->device->trace_event, needle, tids, max);
 }
 
 pid_t vq_test_traced_thread(VqTest *t, const char *needle)
 {
     pid_t tid = 0;
 
-    g_assert_cmpuint(vq_test_find_trace(t, t->device->trace_event, needle,
-                                        &tid), ==, 1);
+    g_assert_cmpuint(vq_test_traced_threads(t, needle, &tid, 1), ==, 1);
     g_assert_cmpint(tid, >, 0);
     return tid;
 }
 
-pid_t vq_test_read(VqTest *t, unsigned vq)
+VqTestRequest vq_test_prepare_read(VqTest *t, unsigned vq, char **needle)
 {
-    uint8_t data[VQ_TEST_SECTOR];
     /* Not adjacent to the one before, so that no two can be merged */
     uint64_t sector = t->next_sector += 2;
-    g_autofree char *needle = g_strdup_printf(" sector %" PRIu64 " ", sector);
 
-    vq_test_read_sector(t, vq, sector, data);
+    *needle = g_strdup_printf(" sector %" PRIu64 " ", sector);
+    return vq_test_prepare_sector(t, vq, sector);
+}
+
+void vq_test_complete_read(VqTest *t, VqTestRequest *req)
+{
+    uint8_t data[VQ_TEST_SECTOR];
+
+    vq_test_complete_sector(t, req, data);
+}
+
+pid_t vq_test_read(VqTest *t, unsigned vq)
+{
+    g_autofree char *needle = NULL;
+    VqTestRequest req = vq_test_prepare_read(t, vq, &needle);
+
+    vq_test_submit(t, &req, true);
+    vq_test_complete_read(t, &req);
     return vq_test_traced_thread(t, needle);
 }
 

@@ -52,6 +52,7 @@ typedef struct VqTest {
     uint64_t next_sector;
     char *log;
     char *image;
+    char *monitor; /* path of a QMP socket beside qts's own */
 } VqTest;
 
 /*
@@ -67,12 +68,49 @@ void vq_test_free(VqTest *t);
 void vq_test_start_driver(VqTest *t);
 void vq_test_reset(VqTest *t);
 
+/* Bring it up to where DRIVER_OK is next, with virtqueues 0 to @num_vqs - 1 */
+void vq_test_setup_driver(VqTest *t, unsigned num_vqs);
+
+/* Reset the device and forget its virtqueues */
+void vq_test_stop_driver(VqTest *t);
+
 /* Have virtqueue @vq handle one request; fail if it takes too long */
 void vq_test_request(VqTest *t, unsigned vq, const void *out, size_t out_len,
                      void *in, size_t in_len);
 
+/* The same in steps, for tests in which something happens in between */
+typedef struct VqTestRequest {
+    unsigned vq;
+    uint64_t addr;
+    size_t out_len;
+    size_t in_len;
+    uint32_t head;
+} VqTestRequest;
+
+/* Put a request into the guest's memory, not into the ring */
+VqTestRequest vq_test_prepare(VqTest *t, unsigned vq,
+                              const void *out, size_t out_len,
+                              const void *in, size_t in_len);
+
+/* Put @req into the ring, with or without a kick */
+void vq_test_submit(VqTest *t, VqTestRequest *req, bool kick);
+
+/* Wait for @req, the next to complete; fail if it takes too long */
+void vq_test_complete(VqTest *t, VqTestRequest *req, void *in);
+
+/* Read a sector that no other request reads; @needle finds it in the trace */
+VqTestRequest vq_test_prepare_read(VqTest *t, unsigned vq, char **needle);
+void vq_test_complete_read(VqTest *t, VqTestRequest *req);
+
 /* The one thread whose trace of a request contains @needle */
 pid_t vq_test_traced_thread(VqTest *t, const char *needle);
+
+/*
+ * Ids of the threads that traced a request with @needle, in this order; at
+ * most @max of them are stored. Returns: how many there are.
+ */
+unsigned vq_test_traced_threads(VqTest *t, const char *needle, pid_t *tids,
+                                unsigned max);
 
 /*
  * How often QEMU traced @event with @needle in its arguments, which only

@@ -1,0 +1,223 @@
+/*
+ * For tests of faults: make QEMU run out of file descriptors, stop one of its
+ * threads in the middle of a request, and notice that it hangs
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <glib/gstdio.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include "libqmp.h"
+#include "vq-fault-util.h"
+
+#define TIMEOUT_US (20 * G_USEC_PER_SEC)
+
+/* Numbers of QEMU's open file descriptors: bit n of the result is fd n */
+static unsigned vq_fault_find_fds(VqTest *t, bool *open, unsigned size)
+{
+    g_autofree char *path =
+        g_strdup_printf("/proc/%d/fd", (int)qtest_pid(t->qts));
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    const char *name;
+    unsigned n = 0;
+
+    g_assert_nonnull(dir);
+    while ((name = g_dir_read_name(dir))) {
+        unsigned fd = atoi(name);
+
+        g_assert_cmpuint(fd, <, size);
+        open[fd] = true;
+        n++;
+    }
+    return n;
+}
+
+unsigned vq_fault_count_fds(VqTest *t)
+{
+    bool open[4096] = {};
+
+    return vq_fault_find_fds(t, open, ARRAY_SIZE(open));
+}
+
+static bool vq_fault_set_soft_limit(VqTest *t, rlim_t fds)
+{
+    struct rlimit limit;
+
+    if (prlimit(qtest_pid(t->qts), RLIMIT_NOFILE, NULL, &limit) < 0) {
+        return false;
+    }
+    limit.rlim_cur = fds == RLIM_INFINITY ? limit.rlim_max : fds;
+    return prlimit(qtest_pid(t->qts), RLIMIT_NOFILE, &limit, NULL) == 0;
+}
+
+bool vq_fault_limit_fds(VqTest *t, unsigned more)
+{
+    bool open[4096] = {};
+    unsigned fd = 0;
+
+    vq_fault_find_fds(t, open, ARRAY_SIZE(open));
+
+    /* The kernel gives out the lowest number that is free */
+    while (open[fd] || more > 0) {
+        more -= !open[fd];
+        fd++;
+        g_assert_cmpuint(fd, <, ARRAY_SIZE(open));
+    }
+    if (!vq_fault_set_soft_limit(t, fd)) {
+        g_test_skip("cannot change the limits of a child process");
+        return false;
+    }
+    return true;
+}
+
+void vq_fault_unlimit_fds(VqTest *t)
+{
+    g_assert_true(vq_fault_set_soft_limit(t, RLIM_INFINITY));
+}
+
+struct VqFaultWatchdog {
+    GThread *thread;
+    GMutex lock;
+    GCond cond;
+    bool done; /* protected by lock */
+    gint64 deadline;
+    unsigned seconds;
+    pid_t pid;
+};
+
+static void *vq_fault_watchdog_run(void *opaque)
+{
+    VqFaultWatchdog *dog = opaque;
+
+    g_mutex_lock(&dog->lock);
+    while (!dog->done) {
+        if (!g_cond_wait_until(&dog->cond, &dog->lock, dog->deadline)) {
+            fprintf(stderr, "QEMU hangs: not done in %u s\n", dog->seconds);
+            kill(dog->pid, SIGKILL);
+            break;
+        }
+    }
+    g_mutex_unlock(&dog->lock);
+    return NULL;
+}
+
+VqFaultWatchdog *vq_fault_watchdog_begin(VqTest *t, unsigned seconds)
+{
+    VqFaultWatchdog *dog = g_new0(VqFaultWatchdog, 1);
+
+    g_mutex_init(&dog->lock);
+    g_cond_init(&dog->cond);
+    dog->pid = qtest_pid(t->qts);
+    dog->seconds = seconds;
+    dog->deadline = g_get_monotonic_time() + seconds * G_USEC_PER_SEC;
+    dog->thread = g_thread_new("watchdog", vq_fault_watchdog_run, dog);
+    return dog;
+}
+
+void vq_fault_watchdog_end(VqFaultWatchdog *dog)
+{
+    g_mutex_lock(&dog->lock);
+    dog->done = true;
+    g_cond_signal(&dog->cond);
+    g_mutex_unlock(&dog->lock);
+
+    g_thread_join(dog->thread);
+    g_mutex_clear(&dog->lock);
+    g_cond_clear(&dog->cond);
+    g_free(dog);
+}
+
+int vq_fault_monitor_open(VqTest *t)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    g_assert_cmpint(fd, >=, 0);
+    g_strlcpy(addr.sun_path, t->monitor, sizeof(addr.sun_path));
+    g_assert_cmpint(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
+
+    qobject_unref(qmp_fd_receive(fd)); /* the greeting */
+    qmp_fd_send(fd, "{'execute': 'qmp_capabilities'}");
+    vq_fault_monitor_assert_success(fd);
+    return fd;
+}
+
+bool vq_fault_monitor_poll(int fd, int timeout_ms)
+{
+    struct pollfd pfd = { .fd = fd, .events = POLLIN };
+    char c;
+
+    while (poll(&pfd, 1, timeout_ms) > 0) {
+        /* An object ends before the line it is in */
+        if (recv(fd, &c, 1, MSG_PEEK) != 1 || !g_ascii_isspace(c)) {
+            return true;
+        }
+        g_assert_cmpint(read(fd, &c, 1), ==, 1);
+    }
+    return false;
+}
+
+void vq_fault_monitor_assert_success(int fd)
+{
+    QDict *answer = qmp_fd_receive(fd);
+
+    while (qdict_haskey(answer, "event")) {
+        qobject_unref(answer);
+        answer = qmp_fd_receive(fd);
+    }
+    g_assert_true(qdict_haskey(answer, "return"));
+    qobject_unref(answer);
+}
+
+void vq_fault_freeze(VqTest *t, VqFaultFreezer *freezer)
+{
+    char page[4096];
+
+    freezer->path = g_strdup_printf("%s.pipe", t->log);
+    g_assert_cmpint(mkfifo(freezer->path, 0600), ==, 0);
+    freezer->fd = open(freezer->path, O_RDWR | O_NONBLOCK);
+    g_assert_cmpint(freezer->fd, >=, 0);
+
+    g_free(qtest_hmp(t->qts, "logfile %s", freezer->path));
+
+    memset(page, '\n', sizeof(page));
+    while (write(freezer->fd, page, sizeof(page)) > 0) {
+        /* until it is full */
+    }
+    g_assert_cmpint(errno, ==, EAGAIN);
+}
+
+void vq_fault_thaw(VqFaultFreezer *freezer)
+{
+    char page[4096];
+    struct pollfd pfd = { .fd = freezer->fd, .events = POLLIN };
+
+    /* Also what is only written now that there is room */
+    while (poll(&pfd, 1, 100) > 0) {
+        g_assert_cmpint(read(freezer->fd, page, sizeof(page)), >, 0);
+    }
+    g_unlink(freezer->path);
+    g_free(freezer->path);
+}
+
+void vq_fault_wait_frozen(VqTest *t, pid_t tid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/task/%d/wchan",
+                                            (int)qtest_pid(t->qts), (int)tid);
+    gint64 deadline = g_get_monotonic_time() + TIMEOUT_US;
+
+    while (true) {
+        g_autofree char *wchan = NULL;
+
+        if (g_file_get_contents(path, &wchan, NULL, NULL) &&
+            strstr(wchan, "pipe_write")) {
+            return;
+        }
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+        g_usleep(1000);
+    }
+}
