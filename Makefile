@@ -10,12 +10,16 @@ MAKEFLAGS += --no-print-directory
 .SILENT:
 endif
 
-.PHONY: help demo check bench profile build stock dist check-series check-style clean
+.PHONY: help demo check faults sanitize soak-hotplug bench profile build stock dist check-series check-style clean
 
 help:
 	echo 'make demo          main job: build, boot a Linux guest, and show which'
 	echo '                   IOThread serves which virtqueue, in four shapes'
 	echo 'make check         tests: unit, qtest, QEMU'\''s own, scripts, guest'
+	echo 'make faults        the test of each known fault, on stock and on ours'
+	echo 'make sanitize      the same tests with ASan, UBSan and TSan (long: builds'
+	echo '                   QEMU twice more)'
+	echo 'make soak-hotplug  10,000 rounds of plugging and unplugging disks, 3 min'
 	echo 'make bench         speed, ours against stock (BENCH="--quick": 1 min;'
 	echo '                   A=FILE B=FILE: any two QEMU binaries)'
 	echo 'make profile       where an IOThread'\''s time goes, stock and ours'
@@ -29,6 +33,7 @@ help:
 	echo 'BASE=9.0|10.0|auto  which QEMU (auto: 9.0 if it can be had, else 10.0)'
 	echo 'QEMU_SRC=DIR        its source tree; QEMU_TARBALL=FILE: qemu-9.0.0.tar.xz'
 	echo 'BENCH="--scaling"   options for the bench (scripts/bench --help)'
+	echo 'FAULTS="--only 12"  options for make faults (scripts/faults --help)'
 	echo 'PROFILE="--only time" options for it (scripts/profile --help)'
 	echo 'DEMO="--vcpus 4"    options for the demo (scripts/demo --help)'
 	echo 'Your own tree:      scripts/apply DIR, scripts/apply --reverse DIR'
@@ -40,6 +45,27 @@ demo:
 check:
 	scripts/install-deps
 	scripts/check $(BASE)
+
+faults:
+	scripts/install-deps
+	base=$$(scripts/build-qemu $$(scripts/faults --targets qtest) \
+		$$(scripts/faults --targets unit) $(BASE)) && \
+	scripts/build-qemu --stock $$base > /dev/null && \
+	scripts/prepare-stock-tests $$base && \
+	scripts/build-qemu --dir $${VQ_BUILD_DIR:-$(CURDIR)/build}/$$base/stock-tests --only \
+		$$(scripts/faults --targets unit) $$base > /dev/null && \
+	scripts/faults --base $$base $(FAULTS)
+
+sanitize:
+	scripts/install-deps
+	scripts/check-sanitizers $(BASE)
+
+soak-hotplug:
+	scripts/install-deps
+	base=$$(scripts/build-qemu --target tests/qtest/vq-soak-hotplug-test $(BASE)) && \
+	cd $${VQ_BUILD_DIR:-$(CURDIR)/build}/$$base && \
+	QTEST_QEMU_BINARY=$$PWD/bin/qemu-system-x86_64 \
+		obj/tests/qtest/vq-soak-hotplug-test --tap -m slow -p /x86_64/vq-soak-hotplug/long
 
 bench:
 	scripts/install-deps

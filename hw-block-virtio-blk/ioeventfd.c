@@ -214,6 +214,9 @@ void virtio_blk_stop_ioeventfd(VirtIODevice *vdev)
     /* Wait for virtio_blk_dma_restart_bh() and in flight I/O to complete */
     blk_drain(blk);
 
+    /* And for the owners to have told the guest: the notifiers are closed */
+    vq_table_sync(s->vq_table);
+
     /* Back to the main loop, if no other user keeps the node where it is */
     blk_set_aio_context(blk, qemu_get_aio_context(), NULL);
 

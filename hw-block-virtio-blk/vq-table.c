@@ -49,6 +49,80 @@ static void vq_table_warn_idle(const VqPlan *plan,
     }
 }
 
+/*
+ * What the user calls the device: a transport's device has its own id, or none
+ * and then its own path, but not the virtio device inside it
+ */
+static char *vq_table_get_name(const VqTable *table)
+{
+    Object *parent = OBJECT(table->vdev)->parent;
+
+    if (object_dynamic_cast(parent, TYPE_DEVICE)) {
+        return qdev_get_human_name(DEVICE(parent));
+    }
+    return qdev_get_human_name(DEVICE(table->vdev));
+}
+
+/* IOThreadUser.describe, like "virtqueues 0,2-4 of device 'disk0'" */
+static char *vq_table_user_describe(const IOThreadUser *opaque)
+{
+    const VqTableUser *user = container_of(opaque, VqTableUser, user);
+    const VqTable *table = user->table;
+    g_autofree char *name = vq_table_get_name(table);
+    g_autoptr(GString) text = g_string_new("virtqueue");
+    const char *sep = user->num_vqs == 1 ? " " : "s ";
+
+    for (unsigned i = 0; i < table->num_vqs; i++) {
+        unsigned first = i;
+
+        if (table->entries[i].user != user) {
+            continue;
+        }
+        while (i + 1 < table->num_vqs && table->entries[i + 1].user == user) {
+            i++;
+        }
+        g_string_append_printf(text, "%s%u", sep, first);
+        if (i > first) {
+            g_string_append_printf(text, "-%u", i);
+        }
+        sep = ",";
+    }
+    g_string_append_printf(text, " of device '%s'", name);
+    return g_strdup(text->str);
+}
+
+/* Count one more virtqueue of @iothread. Context: BQL held */
+static VqTableUser *vq_table_get_user(VqTable *table, IOThread *iothread)
+{
+    VqTableUser *user;
+
+    QLIST_FOREACH(user, &table->users, next) {
+        if (user->user.iothread == iothread) {
+            user->num_vqs++;
+            return user;
+        }
+    }
+
+    user = g_new0(VqTableUser, 1);
+    user->user.describe = vq_table_user_describe;
+    user->table = table;
+    user->num_vqs = 1;
+    QLIST_INSERT_HEAD(&table->users, user, next);
+    iothread_hold(iothread, &user->user);
+    return user;
+}
+
+/* Count one less, and free @user after the last. Context: BQL held */
+static void vq_table_put_user(VqTableUser *user)
+{
+    assert(user->num_vqs > 0);
+    if (--user->num_vqs == 0) {
+        iothread_release(&user->user);
+        QLIST_REMOVE(user, next);
+        g_free(user);
+    }
+}
+
 VqTable *vq_table_new(VirtIODevice *vdev, uint16_t first_vq, uint16_t num_vqs,
                       IOThread *iothread,
                       const IOThreadVirtQueueMappingList *list, Error **errp)
@@ -79,14 +153,14 @@ VqTable *vq_table_new(VirtIODevice *vdev, uint16_t first_vq, uint16_t num_vqs,
 
     for (unsigned i = 0; i < num_vqs; i++) {
         VqEntry *entry = &table->entries[i];
+        IOThread *owner =
+            plan ? plan->iothreads[plan->iothread_of_vq[i]] : iothread;
 
         entry->table = table;
         entry->vq = virtio_get_queue(vdev, first_vq + i);
-        entry->iothread =
-            plan ? plan->iothreads[plan->iothread_of_vq[i]] : iothread;
-        if (entry->iothread) {
-            object_ref(OBJECT(entry->iothread));
-            entry->ctx = iothread_get_aio_context(entry->iothread);
+        if (owner) {
+            entry->user = vq_table_get_user(table, owner);
+            entry->ctx = iothread_get_aio_context(owner);
         } else {
             entry->ctx = qemu_get_aio_context();
         }
@@ -106,8 +180,8 @@ void vq_table_free(VqTable *table)
         VqEntry *entry = &table->entries[i];
 
         assert(!entry->attached && !entry->open);
-        if (entry->iothread) {
-            object_unref(OBJECT(entry->iothread));
+        if (entry->user) {
+            vq_table_put_user(entry->user);
         }
     }
     g_free(table);
@@ -134,20 +208,31 @@ static void vq_entry_apply_goal(VqEntry *entry)
     entry->attached = goal;
 }
 
+/* Have the owner run @cb, which ends with vq_entry_done(); context: BQL held */
+static void vq_entry_schedule(VqEntry *entry, QEMUBHFunc *cb)
+{
+    qatomic_inc(&entry->table->in_flight);
+    aio_bh_schedule_oneshot(entry->ctx, cb, entry);
+}
+
+/* Context: BH in owner thread, which touches the table no more */
+static void vq_entry_done(VqEntry *entry)
+{
+    /*
+     * Who sees this, sees what was done; the table may be freed from here on.
+     * Pairs with load-acquire in vq_table_busy().
+     */
+    qatomic_dec(&entry->table->in_flight);
+    aio_wait_kick();
+}
+
 /* Context: BH in owner thread */
 static void vq_entry_apply_goal_bh(void *opaque)
 {
     VqEntry *entry = opaque;
-    VqTable *table = entry->table;
 
     vq_entry_apply_goal(entry);
-
-    /*
-     * Who sees this, sees what was done; @table may be freed from here on.
-     * Pairs with load-acquire in vq_table_busy().
-     */
-    qatomic_dec(&table->in_flight);
-    aio_wait_kick();
+    vq_entry_done(entry);
 }
 
 /* Context: BQL held */
@@ -163,8 +248,7 @@ static void vq_entry_set_goal(VqEntry *entry, bool attached)
     if (entry->ctx == qemu_get_current_aio_context()) {
         vq_entry_apply_goal(entry);
     } else {
-        qatomic_inc(&entry->table->in_flight);
-        aio_bh_schedule_oneshot(entry->ctx, vq_entry_apply_goal_bh, entry);
+        vq_entry_schedule(entry, vq_entry_apply_goal_bh);
     }
 }
 
@@ -190,7 +274,7 @@ void vq_table_detach_one(VqTable *table, uint16_t i)
 
 bool vq_table_busy(VqTable *table)
 {
-    /* Pairs with qatomic_dec() in vq_entry_apply_goal_bh() */
+    /* Pairs with qatomic_dec() in vq_entry_done() */
     return qatomic_load_acquire(&table->in_flight) > 0;
 }
 
@@ -205,6 +289,7 @@ static void vq_entry_last_look_bh(void *opaque)
     VqEntry *entry = opaque;
 
     virtio_queue_host_notifier_read(virtio_queue_get_host_notifier(entry->vq));
+    vq_entry_done(entry);
 }
 
 void vq_table_stop(VqTable *table)
@@ -216,9 +301,28 @@ void vq_table_stop(VqTable *table)
         VqEntry *entry = &table->entries[i];
 
         if (entry->open) {
-            aio_wait_bh_oneshot(entry->ctx, vq_entry_last_look_bh, entry);
+            vq_entry_schedule(entry, vq_entry_last_look_bh);
         }
     }
+    vq_table_quiesce(table);
+}
+
+/* Context: BH in owner thread */
+static void vq_entry_done_bh(void *opaque)
+{
+    vq_entry_done(opaque);
+}
+
+void vq_table_sync(VqTable *table)
+{
+    for (unsigned i = 0; i < table->num_vqs; i++) {
+        VqEntry *entry = &table->entries[i];
+
+        if (entry->ctx != qemu_get_current_aio_context()) {
+            vq_entry_schedule(entry, vq_entry_done_bh);
+        }
+    }
+    vq_table_quiesce(table);
 }
 
 AioContext *vq_table_get_aio_context(const VqTable *table, uint16_t i)

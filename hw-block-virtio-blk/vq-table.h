@@ -1,18 +1,18 @@
 /*
  * Virtqueue table: one struct per virtqueue, and the thread that owns it
  *
- *     vq_table_new()     resolve names, take references
+ *     vq_table_new()     resolve names, hold IOThreads
  *         |
  *     vq_table_attach()  each owner attaches its virtqueue's host notifier
  *       |         ^
  *       v         |
  *     vq_table_detach()  each owner detaches it
  *         |
- *     vq_table_free()    release the references
+ *     vq_table_free()    release IOThreads
  *
  * A virtqueue is owned by the thread that runs its AioContext: an IOThread, or
- * the main loop. The table holds the IOThread by a counted reference, never by
- * its name, so that no look-up can come to another answer later.
+ * the main loop. The table holds the IOThread, by a counted reference and never
+ * by its name, so that no look-up can come to another answer later.
  *
  * Attaching and detaching happen in the owner thread, in a bottom half. That
  * is why no handler of a virtqueue can be running once its detach has been
@@ -32,13 +32,23 @@
 
 typedef struct VqTable VqTable;
 
+/* An IOThread that owns virtqueues of a table, and so cannot be deleted */
+typedef struct VqTableUser {
+    IOThreadUser user;      /* holds the IOThread */
+    const VqTable *table;   /* constant */
+
+    /* Protected by the BQL */
+    unsigned num_vqs;       /* entries that the IOThread owns */
+    QLIST_ENTRY(VqTableUser) next;
+} VqTableUser;
+
 /* A virtqueue and what serving it touches */
 typedef struct VqEntry {
     /* Set by vq_table_new() and constant from there on: read by any thread */
     VqTable *table;
     VirtQueue *vq;
-    IOThread *iothread; /* counted reference, NULL for the main loop */
-    AioContext *ctx;    /* iothread's, or the main loop's */
+    VqTableUser *user;  /* of the owner's IOThread, NULL for the main loop */
+    AioContext *ctx;    /* the IOThread's, or the main loop's */
 
     /*
      * Has the virtqueue a host notifier? Only these are attached. Written with
@@ -68,6 +78,8 @@ struct VqTable {
     VirtIODevice *vdev;
     uint16_t num_vqs;
 
+    QLIST_HEAD(, VqTableUser) users; /* protected by the BQL */
+
     VqEntry entries[];
 };
 
@@ -81,8 +93,8 @@ struct VqTable {
  * @errp: pointer to a NULL-initialized error object
  *
  * Find each virtqueue's owner: what @list says, or @iothread for all of them,
- * or the main loop when both are NULL. Takes a reference on the IOThread for
- * every virtqueue that it owns. Warns, once, if an item of @list gets no
+ * or the main loop when both are NULL. An IOThread that owns a virtqueue cannot
+ * be deleted while the table exists. Warns, once, if an item of @list gets no
  * virtqueue.
  *
  * Returns: the table, which the caller frees with vq_table_free(), or NULL
@@ -98,7 +110,7 @@ VqTable *vq_table_new(VirtIODevice *vdev, uint16_t first_vq, uint16_t num_vqs,
  * vq_table_free:
  * @table: a table with every virtqueue detached and not busy, or NULL
  *
- * Release the references to IOThreads and free the table.
+ * Release the IOThreads and free the table.
  *
  * Context: BQL held.
  */
@@ -171,6 +183,18 @@ void vq_table_stop(VqTable *table);
  * Context: BQL held. Runs the event loop.
  */
 void vq_table_quiesce(VqTable *table);
+
+/**
+ * vq_table_sync:
+ * @table: the table
+ *
+ * Wait until each owner has come back to its event loop. A request is no
+ * longer in flight when its completion is put into the ring; telling the guest
+ * waits for the end of the owner's defer_call() section.
+ *
+ * Context: BQL held. Runs the event loop.
+ */
+void vq_table_sync(VqTable *table);
 
 /**
  * vq_table_get_aio_context:

@@ -400,6 +400,63 @@ static void test_drain_waits_for_handler(void)
     vq_test_free(t);
 }
 
+static void trace_only(VqTest *t, const char *event)
+{
+    const struct {
+        const char *name;
+        bool enable;
+    } steps[] = { { "*", false }, { event, true } };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(steps); i++) {
+        qtest_qmp_assert_success(t->qts, "{'execute': 'trace-event-set-state',"
+                                 " 'arguments': {'name': %s, 'enable': %i,"
+                                 "               'ignore-unavailable': true}}",
+                                 steps[i].name, steps[i].enable);
+    }
+}
+
+/*
+ * A stop closes the guest notifiers when the guest has been told of each
+ * request. An IOThread does that after the request has left the count of those
+ * in flight, which draining waits for.
+ */
+static void test_stop_waits_for_interrupt(void)
+{
+    VqTest *t = new_disk(&vq_test_blk_pci);
+    VqFaultWatchdog *dog = vq_fault_watchdog_begin(t, 10);
+    int qmp = vq_fault_monitor_open(t);
+    g_autofree char *needle = NULL;
+    VqFaultFreezer freezer;
+    VqTestRequest req;
+
+    vq_test_start_driver(t);
+    assert_owners(t);
+
+    /* Hold the next request but one until the disk is drained */
+    qtest_qmp_assert_success(t->qts, "{'execute': 'block_set_io_throttle',"
+                             " 'arguments': {"
+                             " 'id': '/machine/peripheral/disk0/virtio-backend',"
+                             " 'bps': 1, 'bps_rd': 0, 'bps_wr': 0,"
+                             " 'iops': 0, 'iops_rd': 0, 'iops_wr': 0}}");
+    vq_test_read(t, 1);
+    trace_only(t, "virtio_notify_irqfd_deferred_fn");
+    vq_fault_freeze(t, &freezer);
+    req = vq_test_prepare_read(t, 1, &needle);
+    vq_test_submit(t, &req, true);
+
+    qmp_fd_send(qmp, "{'execute': 'stop'}");
+    vq_fault_wait_frozen(t, owner_tid(t, 1));
+    g_assert_false(vq_fault_monitor_poll(qmp, 500));
+
+    vq_fault_thaw(&freezer);
+    vq_fault_monitor_assert_success(qmp);
+    vq_test_complete_read(t, &req);
+
+    close(qmp);
+    vq_fault_watchdog_end(dog);
+    vq_test_free(t);
+}
+
 static void add_failed_starts(const char *transport, GTestDataFunc func)
 {
     for (unsigned i = 0; i <= NUM_NOTIFIERS; i++) {
@@ -430,5 +487,7 @@ int main(int argc, char **argv)
     qtest_add_func("/virtio-blk-start-stop/queue-reset", test_queue_reset);
     qtest_add_func("/virtio-blk-start-stop/drain-waits-for-handler",
                    test_drain_waits_for_handler);
+    qtest_add_func("/virtio-blk-start-stop/stop-waits-for-interrupt",
+                   test_stop_waits_for_interrupt);
     return g_test_run();
 }

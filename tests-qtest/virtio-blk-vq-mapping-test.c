@@ -6,9 +6,8 @@
  */
 
 #include "qemu/osdep.h"
+#include "vq-refusals.h"
 #include "vq-test-util.h"
-
-#define MAPPING(items) ",\"iothread-vq-mapping\":[" items "]"
 
 typedef struct Shape {
     const char *name;
@@ -265,83 +264,9 @@ static void test_refused_releases(void)
     vq_test_free(t);
 }
 
-typedef struct Refusal {
-    const char *name;
-    const char *properties;
-    const char *message;
-} Refusal;
-
-/* On a disk with four virtqueues and two IOThreads */
-static const Refusal refusals[] = {
-    { "unknown", MAPPING("{\"iothread\":\"nope\"}"),
-      "IOThread \"nope\" object does not exist" },
-    { "duplicate",
-      MAPPING("{\"iothread\":\"iothread0\"},{\"iothread\":\"iothread0\"}"),
-      "duplicate IOThread name \"iothread0\" in iothread-vq-mapping" },
-    { "two-names",
-      MAPPING("{\"iothread\":\"iothread0\"},"
-              "{\"iothread\":\"/objects/iothread0\"}"),
-      "Parameter 'iothread-vq-mapping[1].iothread' expects an IOThread that "
-      "is not in the list yet, but \"/objects/iothread0\" is \"iothread0\"" },
-    { "mixed",
-      MAPPING("{\"iothread\":\"iothread0\",\"vqs\":[0,1,2,3]},"
-              "{\"iothread\":\"iothread1\"}"),
-      "either all items in iothread-vq-mapping must have vqs or none of them "
-      "must have it" },
-    { "out-of-range",
-      MAPPING("{\"iothread\":\"iothread0\",\"vqs\":[0,1,2,4]}"),
-      "vq index 4 for IOThread \"iothread0\" must be less than num_queues 4 "
-      "in iothread-vq-mapping" },
-    { "assigned-twice",
-      MAPPING("{\"iothread\":\"iothread0\",\"vqs\":[0,1,2]},"
-              "{\"iothread\":\"iothread1\",\"vqs\":[2,3]}"),
-      "cannot assign vq 2 to IOThread \"iothread1\" because it is already "
-      "assigned" },
-    { "missing", MAPPING("{\"iothread\":\"iothread0\",\"vqs\":[0,1,3]}"),
-      "missing vq 2 IOThread assignment in iothread-vq-mapping" },
-    { "both",
-      ",\"iothread\":\"iothread0\"" MAPPING("{\"iothread\":\"iothread0\"}"),
-      "iothread and iothread-vq-mapping properties cannot be set at the same "
-      "time" },
-    { "no-ioeventfd",
-      ",\"ioeventfd\":false" MAPPING("{\"iothread\":\"iothread0\"}"),
-      "ioeventfd is required for iothread" },
-    { "no-ioeventfd-iothread",
-      ",\"ioeventfd\":false,\"iothread\":\"iothread0\"",
-      "ioeventfd is required for iothread" },
-    { "empty-list", MAPPING(""),
-      "Parameter 'iothread-vq-mapping' expects at least one IOThread, not []" },
-    { "empty-vqs",
-      MAPPING("{\"iothread\":\"iothread0\",\"vqs\":[0,1,2,3]},"
-              "{\"iothread\":\"iothread1\",\"vqs\":[]}"),
-      "Parameter 'iothread-vq-mapping[1].vqs' expects at least one virtqueue "
-      "index, not []" },
-    { "index-65536",
-      MAPPING("{\"iothread\":\"iothread0\",\"vqs\":[0]},"
-              "{\"iothread\":\"iothread1\",\"vqs\":[1,65536]}"),
-      "Parameter 'iothread-vq-mapping[1].vqs[1]' expects uint16_t, "
-      "not 65536" },
-    { "index-negative",
-      MAPPING("{\"iothread\":\"iothread0\",\"vqs\":[-1]}"),
-      "Parameter 'iothread-vq-mapping[0].vqs[0]' expects uint16_t, not -1" },
-    { "index-huge",
-      MAPPING("{\"iothread\":\"iothread0\",\"vqs\":[0,1e30]}"),
-      "Parameter 'iothread-vq-mapping[0].vqs[1]' expects uint64" },
-    { "index-string",
-      MAPPING("{\"iothread\":\"iothread0\",\"vqs\":[\"0\"]}"),
-      "Parameter 'iothread-vq-mapping[0].vqs[0]' expects uint64" },
-    { "no-iothread", MAPPING("{\"vqs\":[0,1,2,3]}"),
-      "Parameter 'iothread-vq-mapping[0].iothread' is missing" },
-    { "unknown-member",
-      MAPPING("{\"iothread\":\"iothread0\",\"queues\":[0]}"),
-      "Parameter 'iothread-vq-mapping[0].queues' is unexpected" },
-    { "not-a-list", ",\"iothread-vq-mapping\":{}",
-      "Invalid parameter type for 'iothread-vq-mapping', expected: array" },
-};
-
 static void test_refused(const void *opaque)
 {
-    const Refusal *r = opaque;
+    const VqRefusal *r = opaque;
     g_autofree char *device = g_strdup_printf(
         "{\"driver\":\"virtio-blk-pci\",\"drive\":\"node0\",\"num-queues\":4"
         "%s}", r->properties);
@@ -361,7 +286,7 @@ static void test_refused_mmio(void)
     int status = vq_test_run_qemu(
         "microvm -global virtio-mmio.ioeventfd=off", 1,
         "{\"driver\":\"virtio-blk-device\",\"drive\":\"node0\""
-        MAPPING("{\"iothread\":\"iothread0\"}") "}", &output);
+        VQ_MAPPING("{\"iothread\":\"iothread0\"}") "}", &output);
 
     g_assert_cmpint(status, ==, 1);
     g_assert_true(g_str_has_suffix(output, ": ioeventfd is required for "
@@ -372,8 +297,8 @@ static void test_warning(void)
 {
     const char *device =
         "{\"driver\":\"virtio-blk-pci\",\"drive\":\"node0\",\"num-queues\":2"
-        MAPPING("{\"iothread\":\"iothread0\"},{\"iothread\":\"iothread1\"},"
-                "{\"iothread\":\"iothread2\"},{\"iothread\":\"iothread3\"}")
+        VQ_MAPPING("{\"iothread\":\"iothread0\"},{\"iothread\":\"iothread1\"},"
+                   "{\"iothread\":\"iothread2\"},{\"iothread\":\"iothread3\"}")
         "}";
     g_autofree char *expected = g_strdup_printf(
         "qemu-system-x86_64: -device %s: warning: iothread-vq-mapping names 4 "
@@ -417,11 +342,11 @@ int main(int argc, char **argv)
         add_cases(&shapes[i], &vq_test_blk_pci);
         add_cases(&shapes[i], &vq_test_blk_mmio);
     }
-    for (size_t i = 0; i < ARRAY_SIZE(refusals); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(vq_refusals); i++) {
         g_autofree char *path = g_strdup_printf(
-            "/virtio-blk-vq-mapping/refused/%s", refusals[i].name);
+            "/virtio-blk-vq-mapping/refused/%s", vq_refusals[i].name);
 
-        qtest_add_data_func(path, &refusals[i], test_refused);
+        qtest_add_data_func(path, &vq_refusals[i], test_refused);
     }
     qtest_add_func("/virtio-blk-vq-mapping/refused/mmio", test_refused_mmio);
     qtest_add_func("/virtio-blk-vq-mapping/refused/releases",

@@ -6,6 +6,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/thread.h"
 #include <glib/gstdio.h>
 #include <poll.h>
 #include <sys/resource.h>
@@ -80,11 +81,8 @@ void vq_fault_unlimit_fds(VqTest *t)
 }
 
 struct VqFaultWatchdog {
-    GThread *thread;
-    GMutex lock;
-    GCond cond;
-    bool done; /* protected by lock */
-    gint64 deadline;
+    QemuThread thread;
+    QemuSemaphore end;
     unsigned seconds;
     pid_t pid;
 };
@@ -93,15 +91,10 @@ static void *vq_fault_watchdog_run(void *opaque)
 {
     VqFaultWatchdog *dog = opaque;
 
-    g_mutex_lock(&dog->lock);
-    while (!dog->done) {
-        if (!g_cond_wait_until(&dog->cond, &dog->lock, dog->deadline)) {
-            fprintf(stderr, "QEMU hangs: not done in %u s\n", dog->seconds);
-            kill(dog->pid, SIGKILL);
-            break;
-        }
+    if (qemu_sem_timedwait(&dog->end, dog->seconds * 1000) < 0) {
+        fprintf(stderr, "QEMU hangs: not done in %u s\n", dog->seconds);
+        kill(dog->pid, SIGKILL);
     }
-    g_mutex_unlock(&dog->lock);
     return NULL;
 }
 
@@ -109,25 +102,19 @@ VqFaultWatchdog *vq_fault_watchdog_begin(VqTest *t, unsigned seconds)
 {
     VqFaultWatchdog *dog = g_new0(VqFaultWatchdog, 1);
 
-    g_mutex_init(&dog->lock);
-    g_cond_init(&dog->cond);
+    qemu_sem_init(&dog->end, 0);
     dog->pid = qtest_pid(t->qts);
     dog->seconds = seconds;
-    dog->deadline = g_get_monotonic_time() + seconds * G_USEC_PER_SEC;
-    dog->thread = g_thread_new("watchdog", vq_fault_watchdog_run, dog);
+    qemu_thread_create(&dog->thread, "watchdog", vq_fault_watchdog_run, dog,
+                       QEMU_THREAD_JOINABLE);
     return dog;
 }
 
 void vq_fault_watchdog_end(VqFaultWatchdog *dog)
 {
-    g_mutex_lock(&dog->lock);
-    dog->done = true;
-    g_cond_signal(&dog->cond);
-    g_mutex_unlock(&dog->lock);
-
-    g_thread_join(dog->thread);
-    g_mutex_clear(&dog->lock);
-    g_cond_clear(&dog->cond);
+    qemu_sem_post(&dog->end);
+    qemu_thread_join(&dog->thread);
+    qemu_sem_destroy(&dog->end);
     g_free(dog);
 }
 

@@ -99,10 +99,14 @@ static VqLoadConfig parse(const char *options)
                         "discard=1,write-zeroes=1 %s",
                         g_getenv("QTEST_QEMU_BINARY"), g_get_tmp_dir(),
                         options);
-    char **argv; /* which the configuration refers to */
+    g_auto(GStrv) words = NULL;
+    g_autofree char **argv = NULL;
     int argc;
 
-    g_assert_true(g_shell_parse_argv(line, &argc, &argv, NULL));
+    g_assert_true(g_shell_parse_argv(line, &argc, &words, NULL));
+    /* The parser takes words out */
+    argv = g_new0(char *, argc + 1);
+    memcpy(argv, words, argc * sizeof(*argv));
     return vq_load_config_parse(argc, argv);
 }
 

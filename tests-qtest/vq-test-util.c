@@ -10,6 +10,7 @@
 #include "libqos/malloc-pc.h"
 #include "libqos/pci-pc.h"
 #include "standard-headers/linux/virtio_blk.h"
+#include "standard-headers/linux/virtio_config.h"
 #include "standard-headers/linux/virtio_ring.h"
 #include "qemu/bswap.h"
 #include "vq-test-util.h"
@@ -167,6 +168,7 @@ void vq_test_setup_driver(VqTest *t, unsigned num_vqs)
                ~(QVIRTIO_F_BAD_FEATURE |
                  (1ull << VIRTIO_RING_F_INDIRECT_DESC) |
                  (1ull << VIRTIO_RING_F_EVENT_IDX) |
+                 (1ull << VIRTIO_F_RING_PACKED) |
                  (1ull << VIRTIO_BLK_F_SCSI));
     qvirtio_set_features(t->vdev, features);
 
@@ -459,10 +461,14 @@ unsigned vq_test_peek(VqTest *t, const char *symbol)
         getenv("QTEST_QEMU_BINARY"), symbol);
     g_autofree char *maps_path =
         g_strdup_printf("/proc/%d/maps", (int)qtest_pid(t->qts));
+    g_autofree char *exe_path =
+        g_strdup_printf("/proc/%d/exe", (int)qtest_pid(t->qts));
     g_autofree char *mem_path =
         g_strdup_printf("/proc/%d/mem", (int)qtest_pid(t->qts));
     g_autofree char *address = NULL;
     g_autofree char *maps = NULL;
+    g_autofree char *exe = NULL;
+    const char *map;
     g_autoptr(GError) err = NULL;
     uint64_t addr, base;
     unsigned value;
@@ -473,9 +479,16 @@ unsigned vq_test_peek(VqTest *t, const char *symbol)
     addr = g_ascii_strtoull(address, NULL, 16);
     g_assert_cmphex(addr, !=, 0);
 
-    /* The binary is mapped first; a PIE's symbols are relative to that */
+    /* A PIE's symbols are relative to where the binary's first part is */
     g_assert_true(g_file_get_contents(maps_path, &maps, NULL, NULL));
-    base = g_ascii_strtoull(maps, NULL, 16);
+    exe = g_file_read_link(exe_path, &err);
+    g_assert_no_error(err);
+    map = strstr(maps, exe);
+    g_assert_nonnull(map);
+    while (map > maps && map[-1] != '\n') {
+        map--;
+    }
+    base = g_ascii_strtoull(map, NULL, 16);
     if (addr < base) {
         addr += base;
     }

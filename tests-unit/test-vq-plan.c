@@ -7,23 +7,10 @@
 #include "qemu/osdep.h"
 #include "hw/block/virtio-blk/vq-plan.h"
 #include "qapi/error.h"
+#include "vq-plan-oracle.h"
 
 #define PATH "iothread-vq-mapping"
 #define NUM_RANDOM_LISTS 200000
-
-/* IOThreads t0..t9 exist, each under two names: "tN" and "/objects/tN" */
-static int iothreads[10];
-
-static void *resolve(const char *name)
-{
-    if (g_str_has_prefix(name, "/objects/")) {
-        name += strlen("/objects/");
-    }
-    if (name[0] == 't' && g_ascii_isdigit(name[1]) && !name[2]) {
-        return &iothreads[name[1] - '0'];
-    }
-    return NULL;
-}
 
 /* Append an item; @vqs is NULL for none, or "" or a list such as "0,1" */
 static IOThreadVirtQueueMappingList **add_item(
@@ -67,13 +54,14 @@ static void check_accepted(const char *spec, const char *expected,
     IOThreadVirtQueueMappingList *list = make_list(spec);
     g_auto(GStrv) names = g_strsplit(expected, " ", -1);
     g_autoptr(VqPlan) plan =
-        vq_plan_new(PATH, list, g_strv_length(names), resolve, &error_abort);
+        vq_plan_new(PATH, list, g_strv_length(names), vq_oracle_resolve,
+                    &error_abort);
     g_autofree char *idle_names = vq_plan_idle_names(plan, list);
 
     g_assert_cmpuint(plan->num_vqs, ==, g_strv_length(names));
     for (unsigned vq = 0; vq < plan->num_vqs; vq++) {
         g_assert_true(plan->iothreads[plan->iothread_of_vq[vq]] ==
-                      resolve(names[vq]));
+                      vq_oracle_resolve(names[vq]));
     }
     g_assert_cmpstr(idle_names, ==, idle);
     qapi_free_IOThreadVirtQueueMappingList(list);
@@ -85,7 +73,7 @@ static void check_refused(const char *spec, uint16_t num_vqs,
     IOThreadVirtQueueMappingList *list = make_list(spec);
     Error *err = NULL;
 
-    g_assert_null(vq_plan_new(PATH, list, num_vqs, resolve, &err));
+    g_assert_null(vq_plan_new(PATH, list, num_vqs, vq_oracle_resolve, &err));
     g_assert_cmpstr(error_get_pretty(err), ==, message);
     error_free(err);
     qapi_free_IOThreadVirtQueueMappingList(list);
@@ -154,69 +142,6 @@ static void test_order(void)
                   "because it is already assigned");
 }
 
-/*
- * The oracle says what a list means from the rules alone, one virtqueue at a
- * time, and shares nothing with the plan. It returns the IOThread that serves
- * @vq, or NULL when that is not exactly one.
- */
-static void *oracle_owner(const IOThreadVirtQueueMappingList *list, unsigned vq)
-{
-    unsigned num_items = QAPI_LIST_LENGTH(list), i = 0, owners = 0;
-    void *owner = NULL;
-
-    for (; list; list = list->next, i++) {
-        unsigned claims = 0;
-
-        if (list->value->has_vqs) {
-            for (uint16List *v = list->value->vqs; v; v = v->next) {
-                claims += v->value == vq;
-            }
-        } else {
-            claims = vq % num_items == i;
-        }
-        if (claims) {
-            owner = resolve(list->value->iothread);
-            owners += claims;
-        }
-    }
-    return owners == 1 ? owner : NULL;
-}
-
-static bool oracle_valid(const IOThreadVirtQueueMappingList *list,
-                         unsigned num_vqs)
-{
-    unsigned with_vqs = 0, items = 0;
-
-    for (const IOThreadVirtQueueMappingList *a = list; a; a = a->next) {
-        void *iothread = resolve(a->value->iothread);
-
-        items++;
-        with_vqs += a->value->has_vqs;
-        if (!iothread || (a->value->has_vqs && !a->value->vqs)) {
-            return false;
-        }
-        for (const IOThreadVirtQueueMappingList *b = a->next; b; b = b->next) {
-            if (resolve(b->value->iothread) == iothread) {
-                return false;
-            }
-        }
-        for (const uint16List *v = a->value->vqs; v; v = v->next) {
-            if (v->value >= num_vqs) {
-                return false;
-            }
-        }
-    }
-    if (!items || (with_vqs && with_vqs != items)) {
-        return false;
-    }
-    for (unsigned vq = 0; vq < num_vqs; vq++) {
-        if (!oracle_owner(list, vq)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* Mostly valid lists, with up to two faults of any kind */
 static IOThreadVirtQueueMappingList *random_list(unsigned num_vqs)
 {
@@ -278,16 +203,20 @@ static void test_random(void)
         unsigned num_vqs = g_test_rand_int_range(1, 33);
         IOThreadVirtQueueMappingList *list = random_list(num_vqs);
         Error *err = NULL;
-        g_autoptr(VqPlan) plan = vq_plan_new(PATH, list, num_vqs, resolve,
-                                             &err);
+        g_autoptr(VqPlan) plan = vq_plan_new(PATH, list, num_vqs,
+                                             vq_oracle_resolve, &err);
+
+        unsigned faults = vq_oracle_faults(list, num_vqs);
 
         g_assert_true(!plan == !!err);
-        g_assert_true(!!plan == oracle_valid(list, num_vqs));
+        g_assert_true(!plan == !!faults);
+        g_assert_true(plan ||
+                      vq_oracle_explains(error_get_pretty(err), faults));
         if (plan) {
             accepted++;
             for (unsigned vq = 0; vq < num_vqs; vq++) {
                 g_assert_true(plan->iothreads[plan->iothread_of_vq[vq]] ==
-                              oracle_owner(list, vq));
+                              vq_oracle_owner(list, vq));
             }
         }
         error_free(err);

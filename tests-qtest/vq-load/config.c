@@ -178,6 +178,22 @@ static void parse_cpus(const char *name, const char *text, VqLoadCpus *cpus)
     }
 }
 
+/* What the parser allocated lives as long as the program, for VqLoadConfig */
+static void keep_strings(const GOptionEntry *entry)
+{
+    static GPtrArray *strings;
+
+    if (!strings) {
+        strings = g_ptr_array_new();
+    }
+    for (; entry->long_name; entry++) {
+        if (entry->arg == G_OPTION_ARG_STRING ||
+            entry->arg == G_OPTION_ARG_FILENAME) {
+            g_ptr_array_add(strings, *(char **)entry->arg_data);
+        }
+    }
+}
+
 VqLoadConfig vq_load_config_parse(int argc, char **argv)
 {
     static const char *const patterns[] = { "random", "sequential", NULL };
@@ -280,6 +296,7 @@ VqLoadConfig vq_load_config_parse(int argc, char **argv)
     if (!g_option_context_parse(context, &argc, &argv, &err)) {
         usage_error("%s", err->message);
     }
+    keep_strings(entries);
     if (argc > 1) {
         usage_error("unknown argument \"%s\"", argv[1]);
     }

@@ -23,22 +23,20 @@ struct VqConsumer {
 static uint16_t complete(const VqRing *ring, uint16_t next)
 {
     unsigned mask = ring->layout.size - 1;
-    uint16_t avail = le16_to_cpu(qatomic_read(&ring->avail->idx));
+    /* idx before the ring; pairs with store-release in split_publish() */
+    uint16_t avail = le16_to_cpu(qatomic_load_acquire(&ring->avail->idx));
 
     if (avail == next) {
         return next;
     }
-    /* idx before the ring; pairs with smp_wmb() in split_publish() */
-    smp_rmb();
     for (; next != avail; next++) {
         struct vring_used_elem *elem = &ring->used->ring[next & mask];
 
         elem->id = cpu_to_le32(le16_to_cpu(ring->avail->ring[next & mask]));
         elem->len = cpu_to_le32(1);
     }
-    /* Elements before idx; pairs with smp_rmb() in split_reap() */
-    smp_wmb();
-    qatomic_set(&ring->used->idx, cpu_to_le16(next));
+    /* Elements before idx; pairs with load-acquire in split_reap() */
+    qatomic_store_release(&ring->used->idx, cpu_to_le16(next));
     return next;
 }
 

@@ -26,7 +26,7 @@
 #define PAGE 4096
 #define MAX_RING_SIZE 1024 /* VIRTQUEUE_MAX_SIZE */
 /* Longer than an idle thread needs to serve a request */
-#define PROBE_US (50 * 1000)
+#define PROBE_US (200 * 1000)
 /* Longer than a thread that still looks at the ring needs to do so */
 #define PROBE_QUIET_US 300
 /* On a busy host neither is certain, but hardly that often in a row */

@@ -167,8 +167,7 @@ static bool split_publish(VqRing *ring)
     uint16_t event;
 
     /* Descriptors before idx; pairs with the device's smp_rmb() after idx */
-    smp_wmb();
-    qatomic_set(&ring->avail->idx, cpu_to_le16(ring->next_avail));
+    qatomic_store_release(&ring->avail->idx, cpu_to_le16(ring->next_avail));
     ring->last_published = ring->next_avail;
 
     /*
@@ -191,11 +190,11 @@ static bool split_reap(VqRing *ring, unsigned *id, uint32_t *len)
     const struct vring_used_elem *elem;
     uint32_t head;
 
-    if (le16_to_cpu(qatomic_read(&ring->used->idx)) == ring->last_used) {
+    /* idx before the element; pairs with the device's smp_wmb() before idx */
+    if (le16_to_cpu(qatomic_load_acquire(&ring->used->idx)) ==
+        ring->last_used) {
         return false;
     }
-    /* idx before the element; pairs with the device's smp_wmb() before idx */
-    smp_rmb();
     elem = &ring->used->ring[ring->last_used++ & (layout->size - 1)];
     head = le32_to_cpu(elem->id);
     *len = le32_to_cpu(elem->len);

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=bash disable=SC2034
+#
+# Which tests there are, and how to run and count them. To be sourced after
+# lib.sh.
+
+# Ours, in tests/unit and tests/qtest
+unit=(
+    test-vq-plan test-vq-mapping-fuzz test-block-multi-iothread
+    test-throttle-multi-iothread test-graph-multi-iothread test-fdmon-multi-thread
+)
+qtests=(
+    virtio-blk-vq-mapping-test virtio-blk-lifetime-test virtio-blk-hotplug-test
+    virtio-blk-start-stop-test virtio-blk-migration-test virtio-blk-hostile-test
+    virtio-error-test block-multi-iothread-test vq-load-test vq-soak-hotplug-test
+)
+# QEMU's own of what the series touches; the devices are those of qos-test
+upstream_unit=(test-qobject-input-visitor test-forward-visitor test-bdrv-drain)
+upstream_devices=(virtio-blk-pci virtio-scsi-pci)
+
+# Add the tests that only base $1 has
+tests_of_base() {
+    case $1 in
+        10.0) qtests+=(virtio-scsi-vq-mapping-test) ;;
+    esac
+}
+
+# Options for build-qemu that build all of the above
+test_targets() {
+    printf -- '--target\ntests/unit/%s\n' "${unit[@]}" "${upstream_unit[@]}"
+    printf -- '--target\ntests/qtest/%s\n' "${qtests[@]}" qos-test vq-load/vq-load
+}
+
+passed=0 failed=0 skipped=0
+
+# Run a test and count: add NAME COMMAND...; its last line is "N passed, ...",
+# maybe with "; REMARK". Its stderr is kept in $logs/err and shown if it fails.
+add() {
+    local name=$1 result
+    local pattern='^([0-9]+) passed, ([0-9]+) failed(, ([0-9]+) skipped)?(; .*)?$'
+    shift
+    printf '%-44s ' "$name"
+    result=$("$@" 2> "$logs/err" | tail -n 1) || :
+    if ! [[ $result =~ $pattern ]]; then
+        result="0 passed, 1 failed"
+        [[ $result =~ $pattern ]]
+    fi
+    passed=$((passed + BASH_REMATCH[1]))
+    failed=$((failed + BASH_REMATCH[2]))
+    skipped=$((skipped + ${BASH_REMATCH[4]:-0}))
+    echo "$result"
+    [ "${BASH_REMATCH[2]}" = 0 ] || sed 's/^/    /' "$logs/err"
+}
+
+# Print the sum; false if anything failed
+sum_up() {
+    echo
+    if [ "$skipped" = 0 ]; then
+        echo "$passed passed, $failed failed"
+    else
+        echo "$passed passed, $failed failed, $skipped skipped"
+    fi
+    [ "$failed" = 0 ]
+}
