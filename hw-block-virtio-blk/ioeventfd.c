@@ -332,7 +332,8 @@ bool virtio_blk_drained_poll(void *opaque)
 {
     VirtIOBlock *s = opaque;
 
-    return vq_table_busy(s->vq_table);
+    /* The BlockBackend outlives the table */
+    return s->ioeventfd_started && vq_table_busy(s->vq_table);
 }
 
 void virtio_blk_drained_end(void *opaque)
