@@ -21,8 +21,9 @@ SKIPPED = 'skipped'
 # What a test's output says of how it failed; what it says first counts
 SYMPTOMS = [
     ('hangs', r'QEMU hangs|trapped subprocess .* timed out|'
-              r'child process .* timed out|no answer on virtqueue'),
-    ('aborts', r'Assertion .* failed|assertion failed: .*\(QEMU\)|'
+              r'child process .* timed out|no answer on virtqueue|'
+              r'g_test_trap_reached_timeout|QEMU death from signal 9'),
+    ('aborts', r'Assertion .* failed|ERROR:\S*\b(qom|hw|block|util|system)/|'
                r'detected QEMU death from signal|killed by signal'),
     ('is wrong', r'assertion failed|should be|FATAL'),
 ]
