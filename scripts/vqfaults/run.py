@@ -46,8 +46,9 @@ def _detail(output):
                       r'Bail out!.*|.*detected QEMU.*)$', output, re.MULTILINE)
     if not match:
         return ''
-    return re.sub(r'^(Bail out! )?(ERROR:)?(\.\./src/)?', '',
-                  match.group(0).strip())[:300]
+    # Without the folder that QEMU was built in
+    line = re.sub(r'\S*/src/', '', match.group(0).strip())
+    return re.sub(r'^(Bail out! )?(ERROR:)?', '', line)[:300]
 
 
 def _outcome(status, output):
