@@ -140,7 +140,7 @@ static void test_failed_start_finds_requests(void)
 {
     VqTest *t = new_disk(&vq_test_blk_pci);
     VqTestRequest req[NUM_QUEUES];
-    g_autofree char *needle[NUM_QUEUES] = {};
+    char *needle[NUM_QUEUES];
 
     vq_test_start_driver(t);
     assert_owners(t);
@@ -157,6 +157,9 @@ static void test_failed_start_finds_requests(void)
             g_assert_cmpint(vq_test_traced_thread(t, needle[vq]), ==,
                             vq_test_thread_id(t, NULL));
         }
+    }
+    for (unsigned vq = 0; vq < NUM_QUEUES; vq++) {
+        g_free(needle[vq]);
     }
     vq_test_free(t);
 }
