@@ -241,15 +241,23 @@ static void test_failed_start_scsi(void)
     vq_test_free(t);
 }
 
+/* Start with virtqueue 0 alone; @fds: file descriptors before DRIVER_OK */
+static VqTest *start_one(unsigned *fds)
+{
+    VqTest *t = new_disk(&vq_test_blk_pci);
+
+    vq_test_setup_driver(t, 1);
+    *fds = vq_fault_count_fds(t);
+    qvirtio_set_driver_ok(t->vdev);
+    return t;
+}
+
 /* Virtqueues that the guest does not use cost nothing until it does */
 static void test_unused(void)
 {
-    VqTest *t = new_disk(&vq_test_blk_pci);
     unsigned fds;
+    VqTest *t = start_one(&fds);
 
-    vq_test_setup_driver(t, 1);
-    fds = vq_fault_count_fds(t);
-    qvirtio_set_driver_ok(t->vdev);
     g_assert_cmpint(vq_test_read(t, 0), ==, owner_tid(t, 0));
     g_assert_cmpuint(vq_fault_count_fds(t), ==, fds + NUM_QUEUES + 1 + 1);
     vq_test_free(t);
@@ -258,12 +266,9 @@ static void test_unused(void)
 /* Virtio 1.2 has the guest set up a virtqueue before DRIVER_OK; be lenient */
 static void test_late(void)
 {
-    VqTest *t = new_disk(&vq_test_blk_pci);
     unsigned fds;
+    VqTest *t = start_one(&fds);
 
-    vq_test_setup_driver(t, 1);
-    fds = vq_fault_count_fds(t);
-    qvirtio_set_driver_ok(t->vdev);
     g_assert_cmpint(vq_test_read(t, 0), ==, owner_tid(t, 0));
 
     t->vq[2] = qvirtqueue_setup(t->vdev, &t->alloc, 2);
@@ -281,12 +286,9 @@ static void test_late(void)
 
 static void test_late_fails(void)
 {
-    VqTest *t = new_disk(&vq_test_blk_pci);
     unsigned fds;
+    VqTest *t = start_one(&fds);
 
-    vq_test_setup_driver(t, 1);
-    fds = vq_fault_count_fds(t);
-    qvirtio_set_driver_ok(t->vdev);
     t->vq[2] = qvirtqueue_setup(t->vdev, &t->alloc, 2);
     t->vq[1] = qvirtqueue_setup(t->vdev, &t->alloc, 1);
     if (vq_fault_limit_fds(t, 0)) {

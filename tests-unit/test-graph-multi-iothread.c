@@ -12,7 +12,7 @@
 #include "qemu/main-loop.h"
 #include "qemu/processor.h"
 #include "iothread.h"
-#include "block-compat.h"
+#include "block-test-util.h"
 
 #define TIMEOUT_US (10 * G_USEC_PER_SEC)
 #define READERS 2

@@ -12,42 +12,10 @@
 #include "qemu/module.h"
 #include "qemu/units.h"
 #include "iothread.h"
-#include "block-compat.h"
+#include "block-test-util.h"
 
-#define MS 1000             /* in microseconds, for g_usleep() */
 #define NUM_THREADS 4
 #define NUM_COROUTINES 64   /* in each thread */
-#define HANG_TIMEOUT (8 * G_TIME_SPAN_SECOND)
-
-/*
- * Run this test in a child process, which fails if it crashes or hangs.
- * Returns: whether this is the child
- */
-static bool run_in_child(void)
-{
-    sigset_t set;
-
-    if (!g_test_subprocess()) {
-        g_test_trap_subprocess(NULL, HANG_TIMEOUT, 0);
-        g_test_trap_assert_passed();
-        return false;
-    }
-
-    /* GLib's way to end a child, but QEMU's main loop has blocked it */
-    sigemptyset(&set);
-    sigaddset(&set, SIGALRM);
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-    return true;
-}
-
-/* Wait until *flag, at most @ms milliseconds, and return it */
-static bool wait_flag(bool *flag, int ms)
-{
-    while (!qatomic_read(flag) && ms--) {
-        g_usleep(1 * MS);
-    }
-    return qatomic_read(flag);
-}
 
 static IOThread *iothread[NUM_THREADS];
 static bool stop;           /* atomic */
