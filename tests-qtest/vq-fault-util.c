@@ -17,7 +17,7 @@
 
 #define TIMEOUT_US (20 * G_USEC_PER_SEC)
 
-/* Numbers of QEMU's open file descriptors: bit n of the result is fd n */
+/* Set @open[fd] for each fd that QEMU has open. Returns: how many there are. */
 static unsigned vq_fault_find_fds(VqTest *t, bool *open, unsigned size)
 {
     g_autofree char *path =
