@@ -18,11 +18,13 @@
 
 #include "qapi/error.h"
 
-/* 10.0 renamed include/sysemu/ to include/system/ */
+/* 10.0 renamed include/sysemu/ to include/system/, qapi/qmp/ to qobject/ */
 #if QEMU_VERSION_MAJOR >= 10
+#include "qobject/qdict.h"
 #include "system/block-backend.h"
 #include "system/iothread.h"
 #else
+#include "qapi/qmp/qdict.h"
 #include "sysemu/block-backend.h"
 #include "sysemu/iothread.h"
 #endif

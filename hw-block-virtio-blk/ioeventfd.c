@@ -7,6 +7,7 @@
 #include "qemu/osdep.h"
 #include "exec/memory.h"
 #include "hw/block/virtio-blk/ioeventfd.h"
+#include "hw/block/virtio-blk/requests.h"
 #include "hw/virtio/virtio-bus.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
@@ -27,12 +28,15 @@ bool virtio_blk_ioeventfd_init(VirtIOBlock *s, Error **errp)
         virtio_blk_ioeventfd_cleanup(s);
         return false;
     }
+    s->iothread_vq_mapping_resolved = vq_table_get_mapping(s->vq_table);
     return true;
 }
 
 void virtio_blk_ioeventfd_cleanup(VirtIOBlock *s)
 {
     assert(!s->ioeventfd_started);
+    qapi_free_IOThreadVirtQueueMappingList(s->iothread_vq_mapping_resolved);
+    s->iothread_vq_mapping_resolved = NULL;
     vq_table_free(s->vq_table);
     s->vq_table = NULL;
 }
@@ -137,7 +141,7 @@ int virtio_blk_start_ioeventfd(VirtIODevice *vdev)
         return 0;
     }
 
-    trace_virtio_blk_start_ioeventfd(vdev, num_vqs);
+    trace_virtio_blk_start_ioeventfd(s->vq_table->name, num_vqs);
 
     /* Closing a notifier handles its last kick, which must not start again */
     s->ioeventfd_disabled = true;
@@ -154,6 +158,9 @@ int virtio_blk_start_ioeventfd(VirtIODevice *vdev)
         k->set_guest_notifiers(proxy, num_vqs, false);
         goto fail;
     }
+
+    /* The main loop ends what it has begun before an owner looks at a ring */
+    blk_drain(blk);
 
     /*
      * Let block jobs and other users of the node run in a context that serves
@@ -196,7 +203,7 @@ void virtio_blk_stop_ioeventfd(VirtIODevice *vdev)
         return;
     }
 
-    trace_virtio_blk_stop_ioeventfd(vdev, num_vqs);
+    trace_virtio_blk_stop_ioeventfd(s->vq_table->name, num_vqs);
     s->ioeventfd_stopping = true;
 
     if (!blk_in_drain(blk)) {
@@ -206,6 +213,9 @@ void virtio_blk_stop_ioeventfd(VirtIODevice *vdev)
         vq_table_quiesce(s->vq_table);
     }
 
+    /* Closing them handles the last kicks here, so the owners end first */
+    blk_drain(blk);
+    vq_table_sync(s->vq_table);
     virtio_blk_close(s, 0, num_vqs);
 
     /* From here on draining must not attach or detach anything */
@@ -233,7 +243,7 @@ bool virtio_blk_add_vq(VirtIOBlock *s, VirtQueue *vq)
         return false;
     }
 
-    trace_virtio_blk_add_vq(VIRTIO_DEVICE(s), i);
+    trace_virtio_blk_add_vq(s->vq_table->name, i);
     if (virtio_blk_open(s, i, i + 1) != 0) {
         virtio_bus_stop_ioeventfd(virtio_blk_get_bus(s));
         s->ioeventfd_disabled = true;
@@ -257,8 +267,7 @@ static void virtio_blk_drop_parked(VirtIOBlock *s, VirtQueue *vq)
 
         if (req->vq == vq) {
             *link = req->next;
-            virtqueue_detach_element(vq, &req->elem, 0);
-            g_free(req);
+            virtio_blk_drop_req(req);
         } else {
             link = &req->next;
         }

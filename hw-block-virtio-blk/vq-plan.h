@@ -86,6 +86,28 @@ char *vq_plan_idle_names(const VqPlan *plan,
                          const IOThreadVirtQueueMappingList *list);
 
 /**
+ * vq_plan_append_vqs:
+ * @text: what to append to
+ * @vqs: indices of virtqueues
+ *
+ * Append @vqs as people write them, with ranges: "0,2-4".
+ *
+ * Context: any thread.
+ */
+void vq_plan_append_vqs(GString *text, const uint16List *vqs);
+
+/**
+ * vq_plan_list_to_text:
+ * @list: a mapping or NULL
+ *
+ * Returns: @list as people write it, "t0:0-3,t1:4,6", or "t0,t1" if no item
+ * has @vqs; to be freed by the caller.
+ *
+ * Context: any thread.
+ */
+char *vq_plan_list_to_text(const IOThreadVirtQueueMappingList *list);
+
+/**
  * vq_plan_free:
  * @plan: a plan or NULL
  *

@@ -11,6 +11,7 @@
 #include "hw/virtio/virtio-bus.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
+#include "qemu/memalign.h"
 #include "trace.h"
 
 /* Context: BQL held */
@@ -49,46 +50,48 @@ static void vq_table_warn_idle(const VqPlan *plan,
     }
 }
 
-/*
- * What the user calls the device: a transport's device has its own id, or none
- * and then its own path, but not the virtio device inside it
- */
-static char *vq_table_get_name(const VqTable *table)
+/* Indices of the virtqueues that @user owns, to be freed */
+static uint16List *vq_table_user_vqs(const VqTableUser *user)
 {
-    Object *parent = OBJECT(table->vdev)->parent;
+    const VqTable *table = user->table;
+    uint16List *vqs = NULL;
+    uint16List **tail = &vqs;
 
-    if (object_dynamic_cast(parent, TYPE_DEVICE)) {
-        return qdev_get_human_name(DEVICE(parent));
+    for (unsigned i = 0; i < table->num_vqs; i++) {
+        if (table->entries[i].user == user) {
+            QAPI_LIST_APPEND(tail, i);
+        }
     }
-    return qdev_get_human_name(DEVICE(table->vdev));
+    return vqs;
+}
+
+static unsigned vq_table_user_first_vq(const VqTableUser *user)
+{
+    unsigned i = 0;
+
+    while (user->table->entries[i].user != user) {
+        i++;
+    }
+    return i;
 }
 
 /* IOThreadUser.describe, like "virtqueues 0,2-4 of device 'disk0'" */
 static char *vq_table_user_describe(const IOThreadUser *opaque)
 {
     const VqTableUser *user = container_of(opaque, VqTableUser, user);
-    const VqTable *table = user->table;
-    g_autofree char *name = vq_table_get_name(table);
-    g_autoptr(GString) text = g_string_new("virtqueue");
-    const char *sep = user->num_vqs == 1 ? " " : "s ";
+    g_autoptr(uint16List) vqs = vq_table_user_vqs(user);
+    g_autoptr(GString) text =
+        g_string_new(user->num_vqs == 1 ? "virtqueue " : "virtqueues ");
 
-    for (unsigned i = 0; i < table->num_vqs; i++) {
-        unsigned first = i;
-
-        if (table->entries[i].user != user) {
-            continue;
-        }
-        while (i + 1 < table->num_vqs && table->entries[i + 1].user == user) {
-            i++;
-        }
-        g_string_append_printf(text, "%s%u", sep, first);
-        if (i > first) {
-            g_string_append_printf(text, "-%u", i);
-        }
-        sep = ",";
-    }
-    g_string_append_printf(text, " of device '%s'", name);
+    vq_plan_append_vqs(text, vqs);
+    g_string_append_printf(text, " of device '%s'", user->table->name);
     return g_strdup(text->str);
+}
+
+/* For traces */
+static const char *vq_entry_owner(const VqEntry *entry)
+{
+    return entry->user ? entry->user->name : "main loop";
 }
 
 /* Count one more virtqueue of @iothread. Context: BQL held */
@@ -106,6 +109,7 @@ static VqTableUser *vq_table_get_user(VqTable *table, IOThread *iothread)
     user = g_new0(VqTableUser, 1);
     user->user.describe = vq_table_user_describe;
     user->table = table;
+    user->name = iothread_get_id(iothread);
     user->num_vqs = 1;
     QLIST_INSERT_HEAD(&table->users, user, next);
     iothread_hold(iothread, &user->user);
@@ -119,8 +123,28 @@ static void vq_table_put_user(VqTableUser *user)
     if (--user->num_vqs == 0) {
         iothread_release(&user->user);
         QLIST_REMOVE(user, next);
+        g_free(user->name);
         g_free(user);
     }
+}
+
+DeviceState *vq_table_get_device(VirtIODevice *vdev)
+{
+    Object *parent = OBJECT(vdev)->parent;
+
+    return object_dynamic_cast(parent, TYPE_DEVICE) ? DEVICE(parent)
+                                                    : DEVICE(vdev);
+}
+
+/* Filled with zeroes, each entry's statistics in cache lines of their own */
+static VqTable *vq_table_alloc(uint16_t num_vqs)
+{
+    VqTable *table;
+    size_t size = sizeof(*table) + num_vqs * sizeof(table->entries[0]);
+
+    table = qemu_memalign(VQ_CACHE_LINE, size);
+    memset(table, 0, size);
+    return table;
 }
 
 VqTable *vq_table_new(VirtIODevice *vdev, uint16_t first_vq, uint16_t num_vqs,
@@ -147,8 +171,8 @@ VqTable *vq_table_new(VirtIODevice *vdev, uint16_t first_vq, uint16_t num_vqs,
         vq_table_warn_idle(plan, list);
     }
 
-    table = g_malloc0(sizeof(*table) + num_vqs * sizeof(table->entries[0]));
-    table->vdev = vdev;
+    table = vq_table_alloc(num_vqs);
+    table->name = qdev_get_human_name(vq_table_get_device(vdev));
     table->num_vqs = num_vqs;
 
     for (unsigned i = 0; i < num_vqs; i++) {
@@ -164,7 +188,7 @@ VqTable *vq_table_new(VirtIODevice *vdev, uint16_t first_vq, uint16_t num_vqs,
         } else {
             entry->ctx = qemu_get_aio_context();
         }
-        trace_vq_table_new(vdev, first_vq + i, entry->ctx);
+        trace_vq_table_new(table->name, first_vq + i, vq_entry_owner(entry));
     }
     return table;
 }
@@ -184,7 +208,28 @@ void vq_table_free(VqTable *table)
             vq_table_put_user(entry->user);
         }
     }
-    g_free(table);
+    g_free(table->name);
+    qemu_vfree(table);
+}
+
+/* Context: owner thread */
+static void vq_entry_attach(VqEntry *entry)
+{
+    trace_vq_entry_attach(entry->table->name,
+                          virtio_get_queue_index(entry->vq),
+                          vq_entry_owner(entry));
+    virtio_queue_aio_attach_host_notifier(entry->vq, entry->ctx);
+    entry->attached = true;
+}
+
+/* Context: owner thread */
+static void vq_entry_detach(VqEntry *entry)
+{
+    trace_vq_entry_detach(entry->table->name,
+                          virtio_get_queue_index(entry->vq),
+                          vq_entry_owner(entry));
+    virtio_queue_aio_detach_host_notifier(entry->vq, entry->ctx);
+    entry->attached = false;
 }
 
 /* Context: owner thread */
@@ -193,19 +238,11 @@ static void vq_entry_apply_goal(VqEntry *entry)
     /* Pairs with store-release in vq_entry_set_goal() */
     bool goal = qatomic_load_acquire(&entry->goal_attached);
 
-    if (goal == entry->attached) {
-        return;
+    if (goal && !entry->attached) {
+        vq_entry_attach(entry);
+    } else if (!goal && entry->attached) {
+        vq_entry_detach(entry);
     }
-
-    trace_vq_entry_apply_goal(entry->table->vdev,
-                              virtio_get_queue_index(entry->vq), entry->ctx,
-                              goal);
-    if (goal) {
-        virtio_queue_aio_attach_host_notifier(entry->vq, entry->ctx);
-    } else {
-        virtio_queue_aio_detach_host_notifier(entry->vq, entry->ctx);
-    }
-    entry->attached = goal;
 }
 
 /* Have the owner run @cb, which ends with vq_entry_done(); context: BQL held */
@@ -329,4 +366,36 @@ AioContext *vq_table_get_aio_context(const VqTable *table, uint16_t i)
 {
     assert(i < table->num_vqs);
     return table->entries[i].ctx;
+}
+
+const char *vq_table_get_thread(const VqTable *table, uint16_t i,
+                                int *thread_id)
+{
+    const VqTableUser *user;
+
+    assert(i < table->num_vqs);
+    user = table->entries[i].user;
+    *thread_id = user ? user->user.iothread->thread_id : qemu_get_thread_id();
+    return user ? user->name : NULL;
+}
+
+IOThreadVirtQueueMappingList *vq_table_get_mapping(const VqTable *table)
+{
+    IOThreadVirtQueueMappingList *list = NULL;
+    IOThreadVirtQueueMappingList **tail = &list;
+
+    for (unsigned i = 0; i < table->num_vqs; i++) {
+        const VqTableUser *user = table->entries[i].user;
+
+        if (user && vq_table_user_first_vq(user) == i) {
+            IOThreadVirtQueueMapping *item =
+                g_new0(IOThreadVirtQueueMapping, 1);
+
+            item->iothread = g_strdup(user->name);
+            item->has_vqs = true;
+            item->vqs = vq_table_user_vqs(user);
+            QAPI_LIST_APPEND(tail, item);
+        }
+    }
+    return list;
 }

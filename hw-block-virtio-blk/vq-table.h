@@ -27,6 +27,7 @@
 #define HW_BLOCK_VIRTIO_BLK_VQ_TABLE_H
 
 #include "hw/block/virtio-blk/compat.h"
+#include "hw/block/virtio-blk/vq-stats.h"
 #include "hw/virtio/virtio.h"
 #include "qapi/qapi-types-iothread-vq-mapping.h"
 
@@ -36,6 +37,7 @@ typedef struct VqTable VqTable;
 typedef struct VqTableUser {
     IOThreadUser user;      /* holds the IOThread */
     const VqTable *table;   /* constant */
+    char *name;             /* the IOThread's id, constant */
 
     /* Protected by the BQL */
     unsigned num_vqs;       /* entries that the IOThread owns */
@@ -65,6 +67,9 @@ typedef struct VqEntry {
 
     /* Is it attached? Only the owner thread reads or writes this. */
     bool attached;
+
+    /* In cache lines of its own; see there for who writes and reads it */
+    VqStats stats;
 } VqEntry;
 
 struct VqTable {
@@ -75,7 +80,7 @@ struct VqTable {
     unsigned in_flight;
 
     /* Constant */
-    VirtIODevice *vdev;
+    char *name;         /* what the user calls the device */
     uint16_t num_vqs;
 
     QLIST_HEAD(, VqTableUser) users; /* protected by the BQL */
@@ -197,6 +202,17 @@ void vq_table_quiesce(VqTable *table);
 void vq_table_sync(VqTable *table);
 
 /**
+ * vq_table_get_device:
+ * @vdev: a virtio device
+ *
+ * Returns: the device that the user has named or plugged: the transport's, if
+ * it comes with one, or @vdev itself.
+ *
+ * Context: BQL held.
+ */
+DeviceState *vq_table_get_device(VirtIODevice *vdev);
+
+/**
  * vq_table_get_aio_context:
  * @table: the table
  * @i: index of a virtqueue in the table
@@ -206,5 +222,44 @@ void vq_table_sync(VqTable *table);
  * Context: any thread.
  */
 AioContext *vq_table_get_aio_context(const VqTable *table, uint16_t i);
+
+/**
+ * vq_table_get_thread:
+ * @table: the table
+ * @i: index of a virtqueue in the table
+ * @thread_id: set to the host's id of the thread that owns the virtqueue
+ *
+ * Returns: the id of the IOThread that owns the virtqueue, which @table keeps,
+ * or NULL for the main loop.
+ *
+ * Context: the main loop's thread, BQL held.
+ */
+const char *vq_table_get_thread(const VqTable *table, uint16_t i,
+                                int *thread_id);
+
+/**
+ * vq_table_get_mapping:
+ * @table: the table
+ *
+ * Returns: for each IOThread that owns virtqueues which ones these are, NULL
+ * if the main loop owns all of them. The caller frees the list.
+ *
+ * Context: BQL held.
+ */
+IOThreadVirtQueueMappingList *vq_table_get_mapping(const VqTable *table);
+
+/**
+ * vq_table_get_stats:
+ * @table: the table
+ * @i: index of a virtqueue in the table
+ *
+ * Returns: what the virtqueue's owner counts, which @table keeps.
+ *
+ * Context: any thread.
+ */
+static inline VqStats *vq_table_get_stats(VqTable *table, uint16_t i)
+{
+    return &table->entries[i].stats;
+}
 
 #endif /* HW_BLOCK_VIRTIO_BLK_VQ_TABLE_H */

@@ -10,6 +10,7 @@
 
 #include "qemu/osdep.h"
 #include "vq-migration.h"
+#include "vq-queues.h"
 
 static const Shape shapes[] = {
     { "main-loop", 0, "", { -1, -1, -1, -1 } },
@@ -192,6 +193,71 @@ static void run_parked_migrate(const Case *c)
     guest_end(g);
 }
 
+/* Virtqueues count from 0 in a QEMU that a guest has migrated to */
+static void run_counts(const Case *c)
+{
+    Guest *g = guest_start(c->from, BACKEND_FILE);
+    VqQueues queues;
+    VqTest *to;
+
+    submit_writes(g, 4);
+    kick_all(g);
+    wait_in_flight(g, 0, true);
+    vq_queues_query(g->t->qts, "disk0", &queues);
+    for (unsigned vq = 0; vq < QUEUES; vq++) {
+        g_assert_cmpuint(vq_queues_requests(&queues.vq[vq]), >=, 4);
+    }
+
+    to = migrate_begin(g, c->to, BACKEND_FILE);
+    migrate_end(g, to, c->to, "running");
+    for (unsigned i = 0; i < 2; i++) {
+        vq_queues_query(g->t->qts, "disk0", &queues);
+        for (unsigned vq = 0; vq < QUEUES; vq++) {
+            const uint64_t *totals = queues.vq[vq].totals;
+
+            g_assert_cmpuint(totals[VQ_QUEUES_REQUESTS(VQ_QUEUES_WRITE)], ==,
+                             3 * i);
+            g_assert_cmpuint(vq_queues_requests(&queues.vq[vq]), ==, 3 * i);
+            g_assert_cmpuint(queues.vq[vq].in_flight, ==, 0);
+        }
+        submit_writes(g, 3);
+        kick_all(g);
+        wait_in_flight(g, 0, true);
+    }
+    guest_end(g);
+}
+
+/* Requests that an error has parked are in flight there, too */
+static void run_counts_parked(const Case *c)
+{
+    Guest *g = start_parked(c);
+    VqTest *to = migrate_begin(g, c->to, BACKEND_FILE);
+    VqQueues queues;
+    unsigned parked = 0;
+
+    vq_queues_query(g->t->qts, "disk0", &queues);
+    for (unsigned vq = 0; vq < QUEUES; vq++) {
+        parked += queues.vq[vq].in_flight;
+    }
+    g_assert_cmpuint(parked, >, 0);
+    migrate_end(g, to, c->to, "io-error");
+    vq_queues_query(g->t->qts, "disk0", &queues);
+    for (unsigned vq = 0; vq < QUEUES; vq++) {
+        g_assert_cmpuint(vq_queues_requests(&queues.vq[vq]), ==, 0);
+        parked -= queues.vq[vq].in_flight;
+    }
+    g_assert_cmpuint(parked, ==, 0);
+
+    qtest_qmp_assert_success(g->t->qts, "{'execute': 'cont'}");
+    wait_in_flight(g, 0, true);
+    vq_queues_query(g->t->qts, "disk0", &queues);
+    for (unsigned vq = 0; vq < QUEUES; vq++) {
+        g_assert_cmpuint(queues.vq[vq].in_flight, ==, 0);
+        g_assert_cmpuint(queues.vq[vq].totals[VQ_QUEUES_FAILED], ==, 0);
+    }
+    guest_end(g);
+}
+
 static void test_case(const void *opaque)
 {
     const Case *c = opaque;
@@ -239,6 +305,9 @@ int main(int argc, char **argv)
         }
         add_case("read-error/migrate", run_parked_migrate, from, next,
                  BACKEND_READS_FAIL);
+        add_case("counts/requests", run_counts, from, next, BACKEND_FILE);
+        add_case("counts/parked", run_counts_parked, from, next,
+                 BACKEND_WRITES_FAIL);
     }
     return g_test_run();
 }

@@ -13,6 +13,7 @@
 #include "standard-headers/linux/virtio_config.h"
 #include "standard-headers/linux/virtio_pci.h"
 #include "vq-fault-util.h"
+#include "vq-monitor.h"
 
 #define NUM_QUEUES 3
 /*
@@ -378,7 +379,7 @@ static void test_drain_waits_for_handler(void)
 {
     VqTest *t = new_disk(&vq_test_blk_pci);
     VqFaultWatchdog *dog = vq_fault_watchdog_begin(t, 10);
-    int qmp = vq_fault_monitor_open(t);
+    int qmp = vq_monitor_open(t->monitor);
     g_autofree char *needle = NULL;
     VqFaultFreezer freezer;
     VqTestRequest req;
@@ -394,10 +395,10 @@ static void test_drain_waits_for_handler(void)
     qmp_fd_send(qmp, "{'execute': 'block_resize', 'arguments':"
                 " {'node-name': 'node0', 'size': %d}}",
                 VQ_TEST_DISK_SIZE + 512);
-    g_assert_false(vq_fault_monitor_poll(qmp, 500));
+    g_assert_false(vq_monitor_poll(qmp, 500));
 
     vq_fault_thaw(&freezer);
-    vq_fault_monitor_assert_success(qmp);
+    vq_monitor_assert_success(qmp);
     vq_test_complete_read(t, &req);
 
     close(qmp);
@@ -429,7 +430,7 @@ static void test_stop_waits_for_interrupt(void)
 {
     VqTest *t = new_disk(&vq_test_blk_pci);
     VqFaultWatchdog *dog = vq_fault_watchdog_begin(t, 10);
-    int qmp = vq_fault_monitor_open(t);
+    int qmp = vq_monitor_open(t->monitor);
     g_autofree char *needle = NULL;
     VqFaultFreezer freezer;
     VqTestRequest req;
@@ -451,10 +452,10 @@ static void test_stop_waits_for_interrupt(void)
 
     qmp_fd_send(qmp, "{'execute': 'stop'}");
     vq_fault_wait_frozen(t, owner_tid(t, 1));
-    g_assert_false(vq_fault_monitor_poll(qmp, 500));
+    g_assert_false(vq_monitor_poll(qmp, 500));
 
     vq_fault_thaw(&freezer);
-    vq_fault_monitor_assert_success(qmp);
+    vq_monitor_assert_success(qmp);
     vq_test_complete_read(t, &req);
 
     close(qmp);

@@ -12,6 +12,7 @@
 #include "standard-headers/linux/pci_regs.h"
 #include "standard-headers/linux/virtio_config.h"
 #include "vq-fault-util.h"
+#include "vq-monitor.h"
 
 #define TIMEOUT_US (10 * G_USEC_PER_SEC)
 #define CONFIG_VECTOR 0
@@ -103,7 +104,7 @@ static void test_main_loop_waits(void)
 {
     VqTest *t = start_disk(MSIX_TO_MMIO);
     VqFaultWatchdog *dog = vq_fault_watchdog_begin(t, 10);
-    int qmp = vq_fault_monitor_open(t);
+    int qmp = vq_monitor_open(t->monitor);
     g_autofree char *needle = NULL;
     VqFaultFreezer freezer;
     VqTestRequest req;
@@ -118,9 +119,9 @@ static void test_main_loop_waits(void)
 
     submit_mistake(t, 1);
     qmp_fd_send(qmp, "{'execute': 'stop'}");
-    g_assert_false(vq_fault_monitor_poll(qmp, 300));
+    g_assert_false(vq_monitor_poll(qmp, 300));
     vq_fault_thaw(&freezer);
-    vq_fault_monitor_assert_success(qmp);
+    vq_monitor_assert_success(qmp);
 
     /* A read that is not complete before the mistake never is */
     g_assert_true(needs_reset(t));

@@ -10,9 +10,6 @@
 #include <glib/gstdio.h>
 #include <poll.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include "libqmp.h"
 #include "vq-fault-util.h"
 
 #define TIMEOUT_US (20 * G_USEC_PER_SEC)
@@ -116,48 +113,6 @@ void vq_fault_watchdog_end(VqFaultWatchdog *dog)
     qemu_thread_join(&dog->thread);
     qemu_sem_destroy(&dog->end);
     g_free(dog);
-}
-
-int vq_fault_monitor_open(VqTest *t)
-{
-    struct sockaddr_un addr = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
-    g_assert_cmpint(fd, >=, 0);
-    g_strlcpy(addr.sun_path, t->monitor, sizeof(addr.sun_path));
-    g_assert_cmpint(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
-
-    qobject_unref(qmp_fd_receive(fd)); /* the greeting */
-    qmp_fd_send(fd, "{'execute': 'qmp_capabilities'}");
-    vq_fault_monitor_assert_success(fd);
-    return fd;
-}
-
-bool vq_fault_monitor_poll(int fd, int timeout_ms)
-{
-    struct pollfd pfd = { .fd = fd, .events = POLLIN };
-    char c;
-
-    while (poll(&pfd, 1, timeout_ms) > 0) {
-        /* An object ends before the line it is in */
-        if (recv(fd, &c, 1, MSG_PEEK) != 1 || !g_ascii_isspace(c)) {
-            return true;
-        }
-        g_assert_cmpint(read(fd, &c, 1), ==, 1);
-    }
-    return false;
-}
-
-void vq_fault_monitor_assert_success(int fd)
-{
-    QDict *answer = qmp_fd_receive(fd);
-
-    while (qdict_haskey(answer, "event")) {
-        qobject_unref(answer);
-        answer = qmp_fd_receive(fd);
-    }
-    g_assert_true(qdict_haskey(answer, "return"));
-    qobject_unref(answer);
 }
 
 void vq_fault_freeze(VqTest *t, VqFaultFreezer *freezer)

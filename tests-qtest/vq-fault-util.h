@@ -31,18 +31,6 @@ VqFaultWatchdog *vq_fault_watchdog_begin(VqTest *t, unsigned seconds);
 void vq_fault_watchdog_end(VqFaultWatchdog *dog);
 
 /*
- * A QMP monitor that does not make the test wait. Returns: a file descriptor
- * for qmp_fd_send() and qmp_fd_receive(), to be closed by the caller.
- */
-int vq_fault_monitor_open(VqTest *t);
-
-/* Is there something to receive in @fd within @timeout_ms? */
-bool vq_fault_monitor_poll(int fd, int timeout_ms);
-
-/* Receive from @fd, leaving out events, up to a command's answer */
-void vq_fault_monitor_assert_success(int fd);
-
-/*
  * Stop, from freeze to thaw, each thread of QEMU that handles a request: its
  * next trace line goes into a pipe that is full.
  */

@@ -33,7 +33,7 @@ const VqTestDevice vq_test_blk_pci = {
     .num_queues = "num-queues",
     .queue_size = "queue-size",
     .trace_event = "virtio_blk_handle_read",
-    .more_traces = "-trace vq_entry_apply_goal",
+    .more_traces = "-trace vq_entry_*tach",
 };
 
 const VqTestDevice vq_test_blk_mmio = {
@@ -45,7 +45,7 @@ const VqTestDevice vq_test_blk_mmio = {
     .num_queues = "num-queues",
     .queue_size = "queue-size",
     .trace_event = "virtio_blk_handle_read",
-    .more_traces = "-trace vq_entry_apply_goal",
+    .more_traces = "-trace vq_entry_*tach",
 };
 
 const VqTestDevice vq_test_scsi_pci = {

@@ -229,6 +229,27 @@ static void test_random(void)
     g_assert_cmpuint(accepted, <, NUM_RANDOM_LISTS * 4 / 5);
 }
 
+/* Ranges only where they ascend, in the order of the list */
+static void test_text(void)
+{
+    g_autoptr(IOThreadVirtQueueMappingList) list = NULL;
+    g_autoptr(IOThreadVirtQueueMappingList) names = NULL;
+    IOThreadVirtQueueMappingList **tail = &list;
+    g_autofree char *empty = vq_plan_list_to_text(NULL);
+    g_autofree char *text = NULL, *round_robin = NULL;
+
+    tail = add_item(tail, "t0", "0,1,2,4,6,7,5,65534,65535");
+    add_item(tail, "/objects/t1", "3");
+    text = vq_plan_list_to_text(list);
+    g_assert_cmpstr(text, ==, "t0:0-2,4,6-7,5,65534-65535,/objects/t1:3");
+
+    tail = add_item(&names, "t1", NULL);
+    add_item(tail, "t0", NULL);
+    round_robin = vq_plan_list_to_text(names);
+    g_assert_cmpstr(round_robin, ==, "t1,t0");
+    g_assert_cmpstr(empty, ==, "");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -237,5 +258,6 @@ int main(int argc, char **argv)
     g_test_add_func("/vq-plan/refused", test_refused);
     g_test_add_func("/vq-plan/order", test_order);
     g_test_add_func("/vq-plan/random", test_random);
+    g_test_add_func("/vq-plan/text", test_text);
     return g_test_run();
 }

@@ -1,0 +1,72 @@
+/*
+ * virtio-blk requests: count them
+ *
+ * virtio-blk.c calls these functions where a request begins and ends. They are
+ * on the path of every request, and inline for that.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef HW_BLOCK_VIRTIO_BLK_REQUESTS_H
+#define HW_BLOCK_VIRTIO_BLK_REQUESTS_H
+
+#include "hw/block/virtio-blk/vq-table.h"
+#include "hw/virtio/virtio-blk.h"
+
+/**
+ * virtio_blk_count_type:
+ * @req: a request whose header has just been read
+ * @type: its type; what of it counts is what virtio_blk_handle_request() looks
+ *        at (virtio 1.2, 5.2.6)
+ *
+ * Context: the thread that serves @req's virtqueue.
+ */
+static inline void virtio_blk_count_type(VirtIOBlockReq *req, uint32_t type)
+{
+    req->bytes = 0;
+    switch (type & ~(VIRTIO_BLK_T_OUT | VIRTIO_BLK_T_BARRIER)) {
+    case VIRTIO_BLK_T_IN:
+        req->kind = type & VIRTIO_BLK_T_OUT ? VQ_REQUEST_WRITE
+                                            : VQ_REQUEST_READ;
+        break;
+    case VIRTIO_BLK_T_FLUSH:
+        req->kind = VQ_REQUEST_FLUSH;
+        break;
+    case VIRTIO_BLK_T_DISCARD & ~VIRTIO_BLK_T_OUT:
+        req->kind = VQ_REQUEST_DISCARD;
+        break;
+    case VIRTIO_BLK_T_WRITE_ZEROES & ~VIRTIO_BLK_T_OUT:
+        req->kind = VQ_REQUEST_WRITE_ZEROES;
+        break;
+    default:
+        req->kind = VQ_REQUEST_OTHER;
+    }
+}
+
+/**
+ * virtio_blk_count_end:
+ * @req: a request that the guest is about to see complete
+ * @status: a VIRTIO_BLK_S_* value (virtio 1.2, 5.2.6)
+ *
+ * Context: the thread that serves @req's virtqueue.
+ */
+static inline void virtio_blk_count_end(VirtIOBlockReq *req, uint8_t status)
+{
+    vq_stats_end(req->stats, req->kind, req->bytes,
+                 status != VIRTIO_BLK_S_OK);
+}
+
+/**
+ * virtio_blk_drop_req:
+ * @req: a request that the guest gets no answer to; it is freed
+ *
+ * Context: the thread that serves @req's virtqueue.
+ */
+static inline void virtio_blk_drop_req(VirtIOBlockReq *req)
+{
+    virtqueue_detach_element(req->vq, &req->elem, 0);
+    vq_stats_drop(req->stats);
+    g_free(req);
+}
+
+#endif /* HW_BLOCK_VIRTIO_BLK_REQUESTS_H */

@@ -1,0 +1,16 @@
+/*
+ * QEMU without virtio-blk
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-virtio-blk-queues.h"
+
+VirtioBlkQueuesList *qmp_query_virtio_blk_queues(const char *device,
+                                                 Error **errp)
+{
+    error_setg(errp, "virtio-blk is disabled");
+    return NULL;
+}

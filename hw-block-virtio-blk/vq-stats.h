@@ -1,0 +1,188 @@
+/*
+ * Virtqueue statistics: what a virtqueue has done, counted by its owner
+ *
+ *     vq_stats_begin_batch()    a request is taken from the ring, and maybe
+ *       |                       more
+ *     vq_stats_end_batch()      no more for now: so many are in flight
+ *       |         |
+ *       |       vq_stats_drop()    the guest gets no answer to one, or
+ *     vq_stats_end()               it is about to get one
+ *
+ * Only the thread that serves the virtqueue counts: its owner, or, while
+ * ioeventfd is not started, whoever holds the BQL. A virtqueue passes from one
+ * to the other when nothing of it is in flight, and with a bottom half or a
+ * wait in between that orders them. So there is one writer at any time:
+ * counting needs no lock and no atomic read-modify-write, and as each struct
+ * has cache lines of its own, virtqueues do not slow each other down.
+ *
+ * Any thread may read. Every counter is loaded and stored atomically, so a
+ * reader never sees half of one, and none of those that sum up ever falls.
+ *
+ * A request is counted before it is put into the used ring. Who learns from
+ * the guest that it is complete finds it counted: smp_wmb() before the device
+ * writes the used index (hw/virtio/virtio.c; virtio 1.2, 2.7.8) pairs with the
+ * barrier after which the driver looks at the used element (2.7.14).
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef HW_BLOCK_VIRTIO_BLK_VQ_STATS_H
+#define HW_BLOCK_VIRTIO_BLK_VQ_STATS_H
+
+#include "qemu/atomic.h"
+
+/* No two of what is aligned to this share a line that a CPU prefetches */
+#define VQ_CACHE_LINE 128
+
+typedef enum VqRequestKind {
+    VQ_REQUEST_READ,
+    VQ_REQUEST_WRITE,
+    VQ_REQUEST_FLUSH,
+    VQ_REQUEST_DISCARD,
+    VQ_REQUEST_WRITE_ZEROES,
+    VQ_REQUEST_OTHER,
+    VQ_REQUEST_KINDS
+} VqRequestKind;
+
+typedef struct VqRequestStats {
+    aligned_uint64_t requests;
+    aligned_uint64_t bytes;
+} VqRequestStats;
+
+/* All written by the thread that serves the virtqueue, read by any thread */
+typedef struct VqStats {
+    int32_t in_flight;      /* below 0 for a moment: vq_stats_end_batch() */
+    int32_t max_in_flight;
+    uint32_t max_batch;
+    aligned_uint64_t batches;
+    aligned_uint64_t failed;
+    VqRequestStats kinds[VQ_REQUEST_KINDS];
+} QEMU_ALIGNED(VQ_CACHE_LINE) VqStats;
+
+static inline void vq_stats_add(aligned_uint64_t *counter, uint64_t n)
+{
+    qatomic_set_u64(counter, *counter + n);
+}
+
+/**
+ * vq_stats_begin_batch:
+ * @stats: of the virtqueue
+ *
+ * Count a batch, before its first request is handled.
+ *
+ * Context: the thread that serves the virtqueue.
+ */
+static inline void vq_stats_begin_batch(VqStats *stats)
+{
+    vq_stats_add(&stats->batches, 1);
+}
+
+/**
+ * vq_stats_add_in_flight:
+ * @stats: of the virtqueue
+ * @n: how many more requests are in flight
+ *
+ * Context: the thread that serves the virtqueue.
+ */
+static inline void vq_stats_add_in_flight(VqStats *stats, uint32_t n)
+{
+    int32_t in_flight = stats->in_flight + n;
+
+    qatomic_set(&stats->in_flight, in_flight);
+    if (in_flight > stats->max_in_flight) {
+        qatomic_set(&stats->max_in_flight, in_flight);
+    }
+}
+
+/**
+ * vq_stats_end_batch:
+ * @stats: of the virtqueue
+ * @n: how many requests were taken from the ring, at least 1
+ *
+ * Count these as in flight. Some may have been completed by now, and have been
+ * counted so.
+ *
+ * Context: the thread that serves the virtqueue.
+ */
+static inline void vq_stats_end_batch(VqStats *stats, uint32_t n)
+{
+    vq_stats_add_in_flight(stats, n);
+    if (n > stats->max_batch) {
+        qatomic_set(&stats->max_batch, n);
+    }
+}
+
+/**
+ * vq_stats_drop:
+ * @stats: of the virtqueue
+ *
+ * Count a request as no longer in flight and nothing else: the device was
+ * reset, or is broken.
+ *
+ * Context: the thread that serves the virtqueue.
+ */
+static inline void vq_stats_drop(VqStats *stats)
+{
+    qatomic_set(&stats->in_flight, stats->in_flight - 1);
+}
+
+/**
+ * vq_stats_end:
+ * @stats: of the virtqueue
+ * @kind: what kind of request it is
+ * @bytes: what it has read, written, discarded or zeroed
+ * @failed: is it completed with an error?
+ *
+ * Count a request as complete, before the guest is told so. @bytes do not
+ * count if it failed.
+ *
+ * Context: the thread that serves the virtqueue.
+ */
+static inline void vq_stats_end(VqStats *stats, VqRequestKind kind,
+                                uint64_t bytes, bool failed)
+{
+    if (failed) {
+        vq_stats_add(&stats->failed, 1);
+    } else {
+        vq_stats_add(&stats->kinds[kind].bytes, bytes);
+    }
+    /* Who sees the request, sees its bytes; smp_rmb() in vq_stats_read() */
+    smp_wmb();
+    vq_stats_add(&stats->kinds[kind].requests, 1);
+    vq_stats_drop(stats);
+}
+
+/**
+ * vq_stats_in_flight:
+ * @stats: of the virtqueue
+ *
+ * Returns: how many requests are in flight.
+ *
+ * Context: any thread.
+ */
+static inline uint32_t vq_stats_in_flight(const VqStats *stats)
+{
+    return MAX(qatomic_read(&stats->in_flight), 0);
+}
+
+/**
+ * vq_stats_read:
+ * @stats: of the virtqueue
+ * @kind: a kind of requests
+ * @bytes: set to the bytes of at least the requests returned
+ *
+ * Returns: number of requests that are complete.
+ *
+ * Context: any thread.
+ */
+static inline uint64_t vq_stats_read(const VqStats *stats, VqRequestKind kind,
+                                     uint64_t *bytes)
+{
+    uint64_t requests = qatomic_read_u64(&stats->kinds[kind].requests);
+
+    smp_rmb(); /* pairs with smp_wmb() in vq_stats_end() */
+    *bytes = qatomic_read_u64(&stats->kinds[kind].bytes);
+    return requests;
+}
+
+#endif /* HW_BLOCK_VIRTIO_BLK_VQ_STATS_H */

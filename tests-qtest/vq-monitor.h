@@ -1,0 +1,23 @@
+/*
+ * A QMP monitor of its own, beside the one that libqtest uses: for a test that
+ * does not wait for an answer, or asks from another thread
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef TESTS_QTEST_VQ_MONITOR_H
+#define TESTS_QTEST_VQ_MONITOR_H
+
+/*
+ * Connect to the UNIX socket @path. Returns: a file descriptor for
+ * qmp_fd_send() and qmp_fd_receive(), to be closed by the caller.
+ */
+int vq_monitor_open(const char *path);
+
+/* Is there something to receive in @fd within @timeout_ms? */
+bool vq_monitor_poll(int fd, int timeout_ms);
+
+/* Receive from @fd, leaving out events, up to a command's answer */
+void vq_monitor_assert_success(int fd);
+
+#endif /* TESTS_QTEST_VQ_MONITOR_H */
