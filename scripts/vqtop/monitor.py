@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A QMP connection that only asks."""
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import os
+import socket
+import stat
+import struct
+import sys
+import time
+
+from vqbench import machine
+
+from . import TopError
+
+# Longest time that QEMU's main loop may take to greet, and to answer
+GREETING_SECONDS = 3
+ANSWER_SECONDS = 20
+
+# How often to look whether QEMU is there
+LOOK_SECONDS = 0.5
+
+BASES = ('10.0', '9.0')
+
+
+class CommandMissing(Exception):
+    """This QEMU does not have the command."""
+
+
+def import_library(given):
+    """
+    Make QEMU's python/qemu/qmp importable: of the folder @given, or of a
+    prepared tree, or as installed. Returns the package.
+    """
+    folders = [given] if given else [
+        os.path.join(machine.BUILD, base, part, 'python')
+        for base in BASES for part in ('src', 'stock/src')]
+    for folder in folders:
+        if os.path.isfile(os.path.join(folder, 'qemu', 'qmp', '__init__.py')):
+            sys.path.insert(0, folder)
+            break
+    else:
+        if given:
+            raise TopError(f'{given} has no qemu/qmp; it must be the folder '
+                           'python of a QEMU source tree')
+    try:
+        library = importlib.import_module('qemu.qmp')
+    except ImportError as err:
+        raise TopError('QEMU\'s python/qemu/qmp is missing; give the folder '
+                       'python of a QEMU source tree as --qemu-python, or '
+                       'run: make build') from err
+    # What it would say of an error, this program says in a line
+    logging.getLogger('qemu.qmp').addHandler(logging.NullHandler())
+    logging.getLogger('qemu.qmp').propagate = False
+    return library
+
+
+def _address(name):
+    """What socket.connect() takes."""
+    if os.path.exists(name) or '/' in name:
+        return name
+    legacy = importlib.import_module('qemu.qmp.legacy')
+    try:
+        return legacy.QEMUMonitorProtocol.parse_address(name)
+    except legacy.QMPBadPortError as err:
+        raise TopError(f'"{name}" is neither a socket nor HOST:PORT') from err
+
+
+def _open(name):
+    """Connect to QEMU's socket, without a word to it."""
+    address = _address(name)
+    try:
+        if isinstance(address, tuple):
+            return socket.create_connection(address, GREETING_SECONDS)
+        if not stat.S_ISSOCK(os.stat(address).st_mode):
+            raise TopError(f'{name} is no socket; give the one of QEMU\'s '
+                           '-qmp unix:SOCKET,server=on,wait=off')
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.settimeout(GREETING_SECONDS)
+            sock.connect(address)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+    except FileNotFoundError as err:
+        raise TopError(f'there is no {name}; start QEMU with -qmp '
+                       'unix:SOCKET,server=on,wait=off') from err
+    except ConnectionRefusedError as err:
+        raise TopError(f'nobody listens on {name}; has its QEMU '
+                       'ended?') from err
+    except PermissionError as err:
+        raise TopError(f'no permission to connect to {name}; run this as the '
+                       'user that runs QEMU, or as root') from err
+    except (BlockingIOError, TimeoutError) as err:
+        raise _busy(name) from err
+    except OSError as err:
+        raise TopError(f'cannot connect to {name}: '
+                       f'{err.strerror or err}') from err
+
+
+def _busy(name):
+    return TopError(f'{name} does not greet within {GREETING_SECONDS} s; QEMU '
+                    'serves one client of a socket at a time: end the other '
+                    'one, or give QEMU another -qmp')
+
+
+def _peer(sock):
+    """Id of the process that opened the socket to listen on, or None."""
+    if sock.family != socket.AF_UNIX:
+        return None
+    size = struct.calcsize('3i')
+    pid, _uid, _gid = struct.unpack('3i', sock.getsockopt(
+        socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    return pid or None
+
+
+class Monitor:
+    """A connection; an async context manager."""
+
+    def __init__(self, name, library):
+        self._name = name
+        self._library = library
+        self._client = library.QMPClient()
+        self.peer = None
+
+    async def __aenter__(self):
+        sock = _open(self._name)
+        self.peer = _peer(sock)
+        try:
+            await asyncio.wait_for(self._client.connect(sock),
+                                   GREETING_SECONDS)
+        except asyncio.TimeoutError as err:
+            raise _busy(self._name) from err
+        except self._library.ConnectError as err:
+            if isinstance(err.exc, (EOFError, OSError)):
+                raise TopError(f'{self._name} closed the connection; has its '
+                               'QEMU ended?') from err
+            raise TopError(f'{self._name} does not speak QMP; give the socket '
+                           'of QEMU\'s -qmp') from err
+        return self
+
+    async def __aexit__(self, *_exc):
+        # It raises what has broken the connection, which is known by now
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(self._client.disconnect(), 1)
+
+    @property
+    def version(self):
+        """QEMU's, as it greets."""
+        numbers = self._client.greeting.QMP.version['qemu']
+        return '{major}.{minor}.{micro}'.format(**numbers)
+
+    async def query(self, command, **arguments):
+        """The answer of a query-* command; nothing else is ever sent."""
+        assert command.startswith('query-')
+        try:
+            return await asyncio.wait_for(
+                self._client.execute(command, arguments), ANSWER_SECONDS)
+        except self._library.ExecuteError as err:
+            if err.error_class == 'CommandNotFound':
+                raise CommandMissing(command) from err
+            raise TopError(f'QEMU says: {err}') from err
+        except asyncio.TimeoutError as err:
+            raise TopError(f'QEMU does not answer within {ANSWER_SECONDS} '
+                           's') from err
+        except (self._library.QMPError, EOFError, OSError) as err:
+            raise _gone() from err
+
+    def unplugged(self):
+        """QOM paths of the devices that were unplugged since the last call."""
+        return [event['data']['path'] for event in self._client.events.clear()
+                if event['event'] == 'DEVICE_DELETED']
+
+    async def idle(self, seconds):
+        """Do nothing, and notice when QEMU ends."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            await asyncio.sleep(min(left, LOOK_SECONDS))
+            if self._client.runstate != self._library.Runstate.RUNNING:
+                raise _gone()
+
+
+def _gone():
+    return TopError('QEMU has ended')
