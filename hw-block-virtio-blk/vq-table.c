@@ -245,21 +245,22 @@ static void vq_entry_apply_goal(VqEntry *entry)
     }
 }
 
-/* Have the owner run @cb, which ends with vq_entry_done(); context: BQL held */
-static void vq_entry_schedule(VqEntry *entry, QEMUBHFunc *cb)
+/* Have @ctx run @cb, which ends with vq_table_done(); context: BQL held */
+static void vq_table_schedule(VqTable *table, AioContext *ctx, QEMUBHFunc *cb,
+                              void *opaque)
 {
-    qatomic_inc(&entry->table->in_flight);
-    aio_bh_schedule_oneshot(entry->ctx, cb, entry);
+    qatomic_inc(&table->in_flight);
+    aio_bh_schedule_oneshot(ctx, cb, opaque);
 }
 
 /* Context: BH in owner thread, which touches the table no more */
-static void vq_entry_done(VqEntry *entry)
+static void vq_table_done(VqTable *table)
 {
     /*
      * Who sees this, sees what was done; the table may be freed from here on.
      * Pairs with load-acquire in vq_table_busy().
      */
-    qatomic_dec(&entry->table->in_flight);
+    qatomic_dec(&table->in_flight);
     aio_wait_kick();
 }
 
@@ -269,7 +270,7 @@ static void vq_entry_apply_goal_bh(void *opaque)
     VqEntry *entry = opaque;
 
     vq_entry_apply_goal(entry);
-    vq_entry_done(entry);
+    vq_table_done(entry->table);
 }
 
 /* Context: BQL held */
@@ -285,7 +286,8 @@ static void vq_entry_set_goal(VqEntry *entry, bool attached)
     if (entry->ctx == qemu_get_current_aio_context()) {
         vq_entry_apply_goal(entry);
     } else {
-        vq_entry_schedule(entry, vq_entry_apply_goal_bh);
+        vq_table_schedule(entry->table, entry->ctx, vq_entry_apply_goal_bh,
+                          entry);
     }
 }
 
@@ -311,7 +313,7 @@ void vq_table_detach_one(VqTable *table, uint16_t i)
 
 bool vq_table_busy(VqTable *table)
 {
-    /* Pairs with qatomic_dec() in vq_entry_done() */
+    /* Pairs with qatomic_dec() in vq_table_done() */
     return qatomic_load_acquire(&table->in_flight) > 0;
 }
 
@@ -326,7 +328,7 @@ static void vq_entry_last_look_bh(void *opaque)
     VqEntry *entry = opaque;
 
     virtio_queue_host_notifier_read(virtio_queue_get_host_notifier(entry->vq));
-    vq_entry_done(entry);
+    vq_table_done(entry->table);
 }
 
 void vq_table_stop(VqTable *table)
@@ -338,26 +340,25 @@ void vq_table_stop(VqTable *table)
         VqEntry *entry = &table->entries[i];
 
         if (entry->open) {
-            vq_entry_schedule(entry, vq_entry_last_look_bh);
+            vq_table_schedule(table, entry->ctx, vq_entry_last_look_bh, entry);
         }
     }
     vq_table_quiesce(table);
 }
 
 /* Context: BH in owner thread */
-static void vq_entry_done_bh(void *opaque)
+static void vq_table_done_bh(void *opaque)
 {
-    vq_entry_done(opaque);
+    vq_table_done(opaque);
 }
 
 void vq_table_sync(VqTable *table)
 {
-    for (unsigned i = 0; i < table->num_vqs; i++) {
-        VqEntry *entry = &table->entries[i];
+    VqTableUser *user;
 
-        if (entry->ctx != qemu_get_current_aio_context()) {
-            vq_entry_schedule(entry, vq_entry_done_bh);
-        }
+    QLIST_FOREACH(user, &table->users, next) {
+        vq_table_schedule(table, iothread_get_aio_context(user->user.iothread),
+                          vq_table_done_bh, table);
     }
     vq_table_quiesce(table);
 }

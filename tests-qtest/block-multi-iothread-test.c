@@ -7,22 +7,14 @@
 #include "qemu/osdep.h"
 #include <glib/gstdio.h>
 #include "vq-load/load.h"
+#include "vq-watchdog.h"
 
 #define DISK_SIZE (8 * 1024 * 1024)
 
 /* Longer than any test takes; then QEMU hangs, or it lost an event */
 #define DEADLINE_SECONDS 20
 
-static pid_t qemu_pid;
-
-static void overdue(int sig)
-{
-    static const char message[] = "QEMU does not answer: killed\n";
-    ssize_t ignored G_GNUC_UNUSED;
-
-    ignored = write(STDERR_FILENO, message, sizeof(message) - 1);
-    kill(qemu_pid, SIGKILL);
-}
+static VqWatchdog *dog;
 
 static VqLoadConfig parse(const char *options, int64_t disk_size)
 {
@@ -42,14 +34,11 @@ static VqLoadConfig parse(const char *options, int64_t disk_size)
 /* The load is not started yet; from now on QEMU has until the deadline */
 static VqLoad *new_load(const VqLoadConfig *config)
 {
-    struct sigaction action = { .sa_handler = overdue };
     g_autofree char *error = NULL;
     VqLoad *load = vq_load_new(config, &error);
 
     g_assert_cmpstr(error, ==, NULL);
-    qemu_pid = vq_load_guest(load)->pid;
-    sigaction(SIGALRM, &action, NULL);
-    alarm(DEADLINE_SECONDS);
+    dog = vq_watchdog_begin(vq_load_guest(load)->pid, DEADLINE_SECONDS);
     return load;
 }
 
@@ -68,8 +57,8 @@ static void stop_load(VqLoad *load)
 
 static void free_load(VqLoad *load)
 {
-    alarm(0);
     vq_load_free(load);
+    vq_watchdog_end(dog);
 }
 
 /* Mirror the disk to node "target", until all that is written goes to both */

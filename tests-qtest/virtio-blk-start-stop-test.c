@@ -14,6 +14,7 @@
 #include "standard-headers/linux/virtio_pci.h"
 #include "vq-fault-util.h"
 #include "vq-monitor.h"
+#include "vq-watchdog.h"
 
 #define NUM_QUEUES 3
 /*
@@ -73,7 +74,7 @@ static void cont(VqTest *t)
 static void failed_start(const VqTestDevice *device, unsigned opened)
 {
     VqTest *t = new_disk(device);
-    VqFaultWatchdog *dog = vq_fault_watchdog_begin(t, 30);
+    VqWatchdog *dog = vq_watchdog_begin(qtest_pid(t->qts), 30);
     unsigned fds;
 
     vq_test_setup_driver(t, NUM_QUEUES);
@@ -119,7 +120,7 @@ static void failed_start(const VqTestDevice *device, unsigned opened)
     vq_test_start_driver(t);
     assert_owners(t);
 out:
-    vq_fault_watchdog_end(dog);
+    vq_watchdog_end(dog);
     vq_test_free(t);
 }
 
@@ -378,7 +379,7 @@ static void test_queue_reset(void)
 static void test_drain_waits_for_handler(void)
 {
     VqTest *t = new_disk(&vq_test_blk_pci);
-    VqFaultWatchdog *dog = vq_fault_watchdog_begin(t, 10);
+    VqWatchdog *dog = vq_watchdog_begin(qtest_pid(t->qts), 10);
     int qmp = vq_monitor_open(t->monitor);
     g_autofree char *needle = NULL;
     VqFaultFreezer freezer;
@@ -402,7 +403,7 @@ static void test_drain_waits_for_handler(void)
     vq_test_complete_read(t, &req);
 
     close(qmp);
-    vq_fault_watchdog_end(dog);
+    vq_watchdog_end(dog);
     vq_test_free(t);
 }
 
@@ -429,7 +430,7 @@ static void trace_only(VqTest *t, const char *event)
 static void test_stop_waits_for_interrupt(void)
 {
     VqTest *t = new_disk(&vq_test_blk_pci);
-    VqFaultWatchdog *dog = vq_fault_watchdog_begin(t, 10);
+    VqWatchdog *dog = vq_watchdog_begin(qtest_pid(t->qts), 10);
     int qmp = vq_monitor_open(t->monitor);
     g_autofree char *needle = NULL;
     VqFaultFreezer freezer;
@@ -459,7 +460,7 @@ static void test_stop_waits_for_interrupt(void)
     vq_test_complete_read(t, &req);
 
     close(qmp);
-    vq_fault_watchdog_end(dog);
+    vq_watchdog_end(dog);
     vq_test_free(t);
 }
 

@@ -13,6 +13,7 @@
 #include "standard-headers/linux/virtio_config.h"
 #include "vq-fault-util.h"
 #include "vq-monitor.h"
+#include "vq-watchdog.h"
 
 #define TIMEOUT_US (10 * G_USEC_PER_SEC)
 #define CONFIG_VECTOR 0
@@ -103,7 +104,7 @@ static void test_interrupt(const void *opaque)
 static void test_main_loop_waits(void)
 {
     VqTest *t = start_disk(MSIX_TO_MMIO);
-    VqFaultWatchdog *dog = vq_fault_watchdog_begin(t, 10);
+    VqWatchdog *dog = vq_watchdog_begin(qtest_pid(t->qts), 10);
     int qmp = vq_monitor_open(t->monitor);
     g_autofree char *needle = NULL;
     VqFaultFreezer freezer;
@@ -128,7 +129,7 @@ static void test_main_loop_waits(void)
     qtest_qmp_assert_success(t->qts, "{'execute': 'cont'}");
 
     close(qmp);
-    vq_fault_watchdog_end(dog);
+    vq_watchdog_end(dog);
     vq_test_free(t);
 }
 

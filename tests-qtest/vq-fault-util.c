@@ -1,12 +1,11 @@
 /*
- * For tests of faults: make QEMU run out of file descriptors, stop one of its
- * threads in the middle of a request, and notice that it hangs
+ * For tests of faults: make QEMU run out of file descriptors, and stop one of
+ * its threads in the middle of a request
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
-#include "qemu/thread.h"
 #include <glib/gstdio.h>
 #include <poll.h>
 #include <sys/resource.h>
@@ -75,44 +74,6 @@ bool vq_fault_limit_fds(VqTest *t, unsigned more)
 void vq_fault_unlimit_fds(VqTest *t)
 {
     g_assert_true(vq_fault_set_soft_limit(t, RLIM_INFINITY));
-}
-
-struct VqFaultWatchdog {
-    QemuThread thread;
-    QemuSemaphore end;
-    unsigned seconds;
-    pid_t pid;
-};
-
-static void *vq_fault_watchdog_run(void *opaque)
-{
-    VqFaultWatchdog *dog = opaque;
-
-    if (qemu_sem_timedwait(&dog->end, dog->seconds * 1000) < 0) {
-        fprintf(stderr, "QEMU hangs: not done in %u s\n", dog->seconds);
-        kill(dog->pid, SIGKILL);
-    }
-    return NULL;
-}
-
-VqFaultWatchdog *vq_fault_watchdog_begin(VqTest *t, unsigned seconds)
-{
-    VqFaultWatchdog *dog = g_new0(VqFaultWatchdog, 1);
-
-    qemu_sem_init(&dog->end, 0);
-    dog->pid = qtest_pid(t->qts);
-    dog->seconds = seconds;
-    qemu_thread_create(&dog->thread, "watchdog", vq_fault_watchdog_run, dog,
-                       QEMU_THREAD_JOINABLE);
-    return dog;
-}
-
-void vq_fault_watchdog_end(VqFaultWatchdog *dog)
-{
-    qemu_sem_post(&dog->end);
-    qemu_thread_join(&dog->thread);
-    qemu_sem_destroy(&dog->end);
-    g_free(dog);
 }
 
 void vq_fault_freeze(VqTest *t, VqFaultFreezer *freezer)

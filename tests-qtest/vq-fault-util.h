@@ -1,6 +1,6 @@
 /*
- * For tests of faults: make QEMU run out of file descriptors, stop one of its
- * threads in the middle of a request, and notice that it hangs
+ * For tests of faults: make QEMU run out of file descriptors, and stop one of
+ * its threads in the middle of a request
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -20,15 +20,6 @@ unsigned vq_fault_count_fds(VqTest *t);
  */
 bool vq_fault_limit_fds(VqTest *t, unsigned more);
 void vq_fault_unlimit_fds(VqTest *t);
-
-/*
- * From begin to end, kill QEMU if that takes more than @seconds, which fails
- * the test in whatever it waits for.
- */
-typedef struct VqFaultWatchdog VqFaultWatchdog;
-
-VqFaultWatchdog *vq_fault_watchdog_begin(VqTest *t, unsigned seconds);
-void vq_fault_watchdog_end(VqFaultWatchdog *dog);
 
 /*
  * Stop, from freeze to thaw, each thread of QEMU that handles a request: its

@@ -19,17 +19,6 @@
     "{\"iothread\":\"iothread0\"},{\"iothread\":\"iothread1\"},"        \
     "{\"iothread\":\"iothread2\"},{\"iothread\":\"iothread3\"}]"
 
-static pid_t watched_pid;
-
-static void watchdog_bark(int sig)
-{
-    static const char message[] = "# QEMU hangs, and is killed\n";
-    ssize_t ignored G_GNUC_UNUSED;
-
-    ignored = write(STDERR_FILENO, message, sizeof(message) - 1);
-    kill(watched_pid, SIGKILL);
-}
-
 static void map_ram(Guest *g)
 {
     int fd = g_file_open_tmp("vq-hostile.XXXXXX", &g->ram_path, NULL);
@@ -43,7 +32,6 @@ static void map_ram(Guest *g)
 
 Guest *hostile_new(bool packed, bool slow, bool shared)
 {
-    struct sigaction bark = { .sa_handler = watchdog_bark };
     Guest *g = g_new0(Guest, 1);
     g_autoptr(GString) args = g_string_new(vq_test_blk_pci.more_traces);
 
@@ -69,16 +57,14 @@ Guest *hostile_new(bool packed, bool slow, bool shared)
     /* Far from the sectors that are asked for here */
     g->t->next_sector = 10000;
 
-    watched_pid = qtest_pid(g->t->qts);
-    sigaction(SIGALRM, &bark, NULL);
-    alarm(WATCHDOG_S);
+    g->dog = vq_watchdog_begin(qtest_pid(g->t->qts), WATCHDOG_S);
     return g;
 }
 
 void hostile_free(Guest *g)
 {
     vq_test_free(g->t);
-    alarm(0);
+    vq_watchdog_end(g->dog);
     if (g->ram) {
         munmap(g->ram, RAM_SIZE);
         g_unlink(g->ram_path);

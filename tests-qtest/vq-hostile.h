@@ -16,6 +16,7 @@
 #include "standard-headers/linux/virtio_pci.h"
 #include "standard-headers/linux/virtio_ring.h"
 #include "vq-test-util.h"
+#include "vq-watchdog.h"
 
 /* Each virtqueue has an IOThread */
 #define QUEUES 4
@@ -63,6 +64,7 @@ typedef struct Ring {
 
 typedef struct Guest {
     VqTest *t;
+    VqWatchdog *dog;
     bool packed;
     bool slow;
     Ring rings[QUEUES];

@@ -33,21 +33,6 @@
 
 const unsigned bad_sectors[NUM_BAD_SECTORS] = { 2, 4, 6, 8, 10, 12 };
 
-static pid_t watched_pids[2];
-
-static void watchdog_bark(int sig)
-{
-    static const char message[] = "# QEMU hangs, and is killed\n";
-    ssize_t ignored G_GNUC_UNUSED;
-
-    ignored = write(STDERR_FILENO, message, sizeof(message) - 1);
-    for (unsigned i = 0; i < ARRAY_SIZE(watched_pids); i++) {
-        if (watched_pids[i]) {
-            kill(watched_pids[i], SIGKILL);
-        }
-    }
-}
-
 static void append_blkdebug(GString *args, const char *type)
 {
     g_string_append_printf(args, " -blockdev '{\"driver\":\"blkdebug\","
@@ -98,7 +83,7 @@ static VqTest *start_qemu(Guest *g, const Shape *shape, Backend backend,
     g->device.more_traces = args->str;
     t = vq_test_new(&g->device, shape->num_iothreads, QUEUES, properties);
     g->device.more_traces = NULL;
-    watched_pids[incoming] = qtest_pid(t->qts);
+    g->dogs[incoming] = vq_watchdog_begin(qtest_pid(t->qts), WATCHDOG_S);
     return t;
 }
 
@@ -128,14 +113,11 @@ static void enable_queue(Guest *g, unsigned vq)
 Guest *guest_start(const Shape *shape, Backend backend)
 {
     Guest *g = g_new0(Guest, 1);
-    struct sigaction bark = { .sa_handler = watchdog_bark };
     int fd = g_file_open_tmp("vq-migration.XXXXXX", &g->image, NULL);
     QVirtioDevice *vdev;
 
     g_assert_cmpint(ftruncate(fd, VQ_TEST_DISK_SIZE), ==, 0);
     close(fd);
-    sigaction(SIGALRM, &bark, NULL);
-    alarm(WATCHDOG_S);
     g->shape = shape;
     g->t = start_qemu(g, shape, backend, false);
     memset(g->slots, 0xff, sizeof(g->slots));
@@ -346,8 +328,7 @@ void guest_end(Guest *g)
         g_assert_cmpuint(g->requests[i].handled, ==, g->requests[i].wanted);
     }
     vq_test_free(g->t);
-    watched_pids[0] = 0;
-    alarm(0);
+    vq_watchdog_end(g->dogs[0]);
     g_unlink(g->image);
     g_free(g->image);
     g_free(g);
@@ -426,6 +407,6 @@ void migrate_end(Guest *g, VqTest *to, const Shape *shape,
     g->t = to;
     g->shape = shape;
     g->may_be_main = false;
-    watched_pids[0] = watched_pids[1];
-    watched_pids[1] = 0;
+    vq_watchdog_end(g->dogs[0]);
+    g->dogs[0] = g->dogs[1];
 }

@@ -8,6 +8,7 @@
 #define TESTS_QTEST_VQ_MIGRATION_H
 
 #include "vq-test-util.h"
+#include "vq-watchdog.h"
 
 #define QUEUES 4
 #define SLOTS 16            /* requests in flight of a virtqueue */
@@ -51,6 +52,7 @@ typedef struct Guest {
     Request requests[MAX_REQUESTS];
     unsigned num_requests;
     bool may_be_main;       /* the thread that handles a request: see park() */
+    VqWatchdog *dogs[2];    /* of the QEMU it runs in, of that it will */
 } Guest;
 
 /* Where the backends that fail do so, once. Sector 0 is read at the start. */
