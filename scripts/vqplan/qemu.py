@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A plan as arguments of QEMU, in a form that bash can source."""
+
+import json
+import shlex
+import textwrap
+
+from vqtop.table import ranges
+
+
+def mapping(iothreads):
+    """Properties of a disk that these serve."""
+    if len(iothreads) == 1:
+        return {'iothread': iothreads[0].name}
+    return {'iothread-vq-mapping': [
+        {'iothread': thread.name, 'vqs': thread.queues}
+        for thread in iothreads]}
+
+
+def blockdev(number, path, aio):
+    """The block node of host device @path."""
+    return {'driver': 'host_device', 'node-name': f'drive{number}',
+            'filename': path, 'aio': aio, 'cache': {'direct': True}}
+
+
+def device(number, plan):
+    """The disk of that number."""
+    return {'driver': 'virtio-blk-pci', 'id': f'disk{number}',
+            'drive': f'drive{number}', 'num-queues': plan.request.vcpus,
+            **mapping(plan.iothreads)}
+
+
+def compact(value):
+    """JSON without spaces."""
+    return json.dumps(value, separators=(',', ':'))
+
+
+def comment(plan, drives):
+    """Why, and of @drives what the user has to add."""
+    lines = list(plan.why)
+    if drives:
+        lines.append('Add -blockdev for ' + ', '.join(drives) + ': with aio='
+                     'native and cache.direct=on, or with aio=io_uring')
+    return [part for line in lines for part in
+            textwrap.wrap(line, 79, initial_indent='# ',
+                          subsequent_indent='#   ', break_on_hyphens=False)]
+
+
+def text(plan, vm, aio):
+    """What to source, or to copy from."""
+    unknown = [f'drive{i}' for i, path in enumerate(plan.request.disks)
+               if path is None]
+    lines = comment(plan, unknown)
+    lines += ['vq_args=(',
+              f'    -name {vm},debug-threads=on -pidfile {vm}.pid',
+              f'    -smp {plan.request.vcpus}']
+    lines += [f'    -object iothread,id={thread.name}'
+              for thread in plan.iothreads]
+    for i, path in enumerate(plan.request.disks):
+        if path is not None:
+            lines.append('    -blockdev '
+                         + shlex.quote(compact(blockdev(i, path, aio))))
+        lines.append('    -device '
+                     + shlex.quote(compact(device(i, plan))))
+    lines += [')', '# qemu-system-x86_64 -accel kvm "${vq_args[@]}" ...']
+    pins = [(f'CPU {vcpu}/KVM', cpus)
+            for vcpu, cpus in sorted(plan.request.pins.items())]
+    pins += [(f'IO {thread.name}', thread.cpus)
+             for thread in plan.iothreads if thread.cpus is not None]
+    if pins:
+        lines += ['# and when it runs: vq_pin', 'vq_tid() {',
+                  f'    grep -lxF "$1" /proc/"$(cat {vm}.pid)"/task/*/comm |'
+                  ' cut -d/ -f5', '}', 'vq_pin() {']
+        lines += [f'    taskset -pc {ranges(sorted(cpus))} '
+                  f'"$(vq_tid \'{name}\')"' for name, cpus in pins]
+        lines.append('}')
+    return '\n'.join(lines) + '\n'
