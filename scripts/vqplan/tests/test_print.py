@@ -12,23 +12,23 @@ NVME = ('--disk', '/dev/nvme0n1')
 
 # Name to the recorded host and the options
 GOLDEN = {
-    'one-node.sh': ('one-node', '--vcpus', '4', '--pin', '2-5', '--disks',
+    'one-node.out': ('one-node', '--vcpus', '4', '--pin', '2-5', '--disks',
                     '2'),
-    'one-node-full.sh': ('one-node', '--vcpus', '8', '--pin', '0-7=0-7'),
+    'one-node-full.out': ('one-node', '--vcpus', '8', '--pin', '0-7=0-7'),
     'one-node-one-thread.xml': (
         'one-node', '--vcpus', '4', '--pin', '4-7', '--aio', 'io_uring',
         '--format', 'libvirt', '--disk', '/dev/mapper/vg-a--b'),
-    'two-nodes.sh': ('two-nodes-smt', '--vcpus', '8', '--pin', '24-31', *NVME),
-    'two-nodes-far.sh': ('two-nodes-smt', '--vcpus', '8', '--pin', '4-11',
+    'two-nodes.out': ('two-nodes-smt', '--vcpus', '8', '--pin', '24-31', *NVME),
+    'two-nodes-far.out': ('two-nodes-smt', '--vcpus', '8', '--pin', '4-11',
                          *NVME),
     'two-nodes.xml': ('two-nodes-smt', '--vcpus', '8', '--pin', '24-31',
                       *NVME, '--format', 'libvirt'),
     'two-nodes-old.xml': (
         'two-nodes-smt', '--vcpus', '8', '--pin', '24-31', *NVME, '--format',
         'libvirt-qemu-commandline'),
-    'two-nodes-unpinned.sh': ('two-nodes-smt', '--vcpus', '8', '--disks',
+    'two-nodes-unpinned.out': ('two-nodes-smt', '--vcpus', '8', '--disks',
                               '2'),
-    '96-cpus.sh': ('96-cpus', '--vcpus', '32', '--pin', '28-43,72-87',
+    '96-cpus.out': ('96-cpus', '--vcpus', '32', '--pin', '28-43,72-87',
                    '--avoid', '24-27', '--disks', '3'),
     '96-cpus.xml': ('96-cpus', '--vcpus', '6', '--pin', '0-5=48-71',
                     '--disks', '28', '--format', 'libvirt'),
