@@ -52,11 +52,9 @@ static VqLoadConfig parse(const char *options, const Reader *readers)
                            g_getenv("QTEST_QEMU_BINARY"), NUM_QUEUES, DEPTH,
                            BLOCK, qmp->str, options);
     g_assert_true(g_shell_parse_argv(line, &argc, &words, NULL));
-    /* The parser takes words out, and what it keeps lives on */
+    /* The parser takes words out */
     argv = g_new0(char *, argc + 1);
-    for (int i = 0; i < argc; i++) {
-        argv[i] = g_strdup(words[i]);
-    }
+    memcpy(argv, words, argc * sizeof(*argv));
     return vq_load_config_parse(argc, argv);
 }
 
