@@ -46,11 +46,8 @@ static VirtioBusState *virtio_blk_get_bus(VirtIOBlock *s)
     return VIRTIO_BUS(qdev_get_parent_bus(DEVICE(s)));
 }
 
-/*
- * Has the guest set up virtqueue @i? This is what virtio_queue_notify() asks
- * as well, and what all transports migrate.
- */
-static bool virtio_blk_has_ring(VirtIOBlock *s, unsigned i)
+/* This is what virtio_queue_notify() asks, and what all transports migrate */
+bool virtio_blk_has_ring(VirtIOBlock *s, uint16_t i)
 {
     return virtio_queue_get_desc_addr(VIRTIO_DEVICE(s), i) != 0;
 }

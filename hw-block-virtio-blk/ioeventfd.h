@@ -63,6 +63,17 @@ int virtio_blk_start_ioeventfd(VirtIODevice *vdev);
 void virtio_blk_stop_ioeventfd(VirtIODevice *vdev);
 
 /**
+ * virtio_blk_has_ring:
+ * @s: the disk
+ * @i: index of a virtqueue
+ *
+ * Returns: has the guest set up the virtqueue?
+ *
+ * Context: BQL held.
+ */
+bool virtio_blk_has_ring(VirtIOBlock *s, uint16_t i);
+
+/**
  * virtio_blk_add_vq:
  * @s: the disk
  * @vq: a virtqueue that the guest has kicked

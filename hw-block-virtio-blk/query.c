@@ -26,7 +26,7 @@ static VirtioBlkQueue *query_vq(VirtIOBlock *s, uint16_t i)
     int thread_id;
 
     info->index = i;
-    info->enabled = virtio_queue_get_desc_addr(VIRTIO_DEVICE(s), i) != 0;
+    info->enabled = virtio_blk_has_ring(s, i);
     info->iothread = g_strdup(vq_table_get_thread(s->vq_table, i, &thread_id));
     info->thread_id = thread_id;
 
