@@ -29,6 +29,15 @@
 #include "sysemu/iothread.h"
 #endif
 
+/* 10.0 has made properties constant, and renamed PropertyInfo.name */
+#if QEMU_VERSION_MAJOR >= 10
+typedef const struct Property CompatQdevProperty;
+#define COMPAT_PROPERTY_TYPE(type_) .type = (type_)
+#else
+typedef struct Property CompatQdevProperty;
+#define COMPAT_PROPERTY_TYPE(type_) .name = (type_)
+#endif
+
 /**
  * compat_blk_may_use_iothread:
  * @blk: the disk's BlockBackend

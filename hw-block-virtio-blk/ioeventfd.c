@@ -13,18 +13,49 @@
 #include "qemu/error-report.h"
 #include "trace.h"
 
+/* Make what iothreads= asks for, if it is set */
+static bool virtio_blk_make_own_iothreads(VirtIOBlock *s, Error **errp)
+{
+    VirtIODevice *vdev = VIRTIO_DEVICE(s);
+    VirtIOBlkConf *conf = &s->conf;
+    const char *other = conf->iothread ? "iothread" :
+                        conf->iothread_vq_mapping_list ? "iothread-vq-mapping" :
+                        NULL;
+    unsigned num;
+
+    if (!own_iothreads_check(&conf->own_iothreads, conf->num_queues, other,
+                             &num, errp)) {
+        return false;
+    }
+    if (num == 0) {
+        return true;
+    }
+    if (!vq_table_check_device(vdev, errp)) {
+        return false;
+    }
+    s->own_iothreads = own_iothreads_new(vq_table_get_device(vdev),
+                                         &conf->own_iothreads, num, errp);
+    return s->own_iothreads != NULL;
+}
+
 bool virtio_blk_ioeventfd_init(VirtIOBlock *s, Error **errp)
 {
     VirtIOBlkConf *conf = &s->conf;
+    const IOThreadVirtQueueMappingList *list = conf->iothread_vq_mapping_list;
+    g_autoptr(IOThreadVirtQueueMappingList) own_list = NULL;
 
-    s->vq_table = vq_table_new(VIRTIO_DEVICE(s), 0, conf->num_queues,
-                               conf->iothread, conf->iothread_vq_mapping_list,
-                               errp);
-    if (!s->vq_table) {
+    if (!virtio_blk_make_own_iothreads(s, errp)) {
         return false;
     }
-    if ((conf->iothread || conf->iothread_vq_mapping_list) &&
-        !compat_blk_may_use_iothread(conf->conf.blk, errp)) {
+    if (s->own_iothreads) {
+        list = own_list = own_iothreads_get_mapping(s->own_iothreads);
+    }
+
+    s->vq_table = vq_table_new(VIRTIO_DEVICE(s), 0, conf->num_queues,
+                               conf->iothread, list, errp);
+    if (!s->vq_table ||
+        ((conf->iothread || list) &&
+         !compat_blk_may_use_iothread(conf->conf.blk, errp))) {
         virtio_blk_ioeventfd_cleanup(s);
         return false;
     }
@@ -39,6 +70,8 @@ void virtio_blk_ioeventfd_cleanup(VirtIOBlock *s)
     s->iothread_vq_mapping_resolved = NULL;
     vq_table_free(s->vq_table);
     s->vq_table = NULL;
+    own_iothreads_free(s->own_iothreads);
+    s->own_iothreads = NULL;
 }
 
 static VirtioBusState *virtio_blk_get_bus(VirtIOBlock *s)

@@ -173,22 +173,22 @@ char *vq_plan_idle_names(const VqPlan *plan,
     return names ? g_string_free(names, FALSE) : NULL;
 }
 
-void vq_plan_append_vqs(GString *text, const uint16List *vqs)
+void vq_plan_append_ranges(GString *text, const uint16List *indices)
 {
     const char *sep = "";
 
-    while (vqs) {
-        const uint16List *last = vqs;
+    while (indices) {
+        const uint16List *last = indices;
 
         while (last->next && last->next->value == last->value + 1) {
             last = last->next;
         }
-        g_string_append_printf(text, "%s%u", sep, vqs->value);
-        if (last != vqs) {
+        g_string_append_printf(text, "%s%u", sep, indices->value);
+        if (last != indices) {
             g_string_append_printf(text, "-%u", last->value);
         }
         sep = ",";
-        vqs = last->next;
+        indices = last->next;
     }
 }
 
@@ -200,7 +200,7 @@ char *vq_plan_list_to_text(const IOThreadVirtQueueMappingList *list)
         g_string_append(text, list->value->iothread);
         if (list->value->has_vqs) {
             g_string_append_c(text, ':');
-            vq_plan_append_vqs(text, list->value->vqs);
+            vq_plan_append_ranges(text, list->value->vqs);
         }
         if (list->next) {
             g_string_append_c(text, ',');

@@ -86,15 +86,15 @@ char *vq_plan_idle_names(const VqPlan *plan,
                          const IOThreadVirtQueueMappingList *list);
 
 /**
- * vq_plan_append_vqs:
+ * vq_plan_append_ranges:
  * @text: what to append to
- * @vqs: indices of virtqueues
+ * @indices: of virtqueues, or of host CPUs
  *
- * Append @vqs as people write them, with ranges: "0,2-4".
+ * Append @indices as people write them, with ranges: "0,2-4".
  *
  * Context: any thread.
  */
-void vq_plan_append_vqs(GString *text, const uint16List *vqs);
+void vq_plan_append_ranges(GString *text, const uint16List *indices);
 
 /**
  * vq_plan_list_to_text:

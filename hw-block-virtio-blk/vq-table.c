@@ -20,8 +20,7 @@ static void *vq_table_resolve(const char *name)
     return iothread_by_id(name);
 }
 
-/* Can virtqueues of this device be served by an IOThread at all? */
-static bool vq_table_check_device(VirtIODevice *vdev, Error **errp)
+bool vq_table_check_device(VirtIODevice *vdev, Error **errp)
 {
     VirtioBusClass *k =
         VIRTIO_BUS_GET_CLASS(qdev_get_parent_bus(DEVICE(vdev)));
@@ -83,7 +82,7 @@ static char *vq_table_user_describe(const IOThreadUser *opaque)
     g_autoptr(GString) text =
         g_string_new(user->num_vqs == 1 ? "virtqueue " : "virtqueues ");
 
-    vq_plan_append_vqs(text, vqs);
+    vq_plan_append_ranges(text, vqs);
     g_string_append_printf(text, " of device '%s'", user->table->name);
     return g_strdup(text->str);
 }

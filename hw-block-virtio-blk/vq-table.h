@@ -89,6 +89,18 @@ struct VqTable {
 };
 
 /**
+ * vq_table_check_device:
+ * @vdev: the device, plugged into its bus
+ * @errp: pointer to a NULL-initialized error object
+ *
+ * Returns: true if IOThreads can serve @vdev's virtqueues, false with @errp set
+ * if not.
+ *
+ * Context: BQL held.
+ */
+bool vq_table_check_device(VirtIODevice *vdev, Error **errp);
+
+/**
  * vq_table_new:
  * @vdev: the device, after virtio_init(); its virtqueues need not exist yet
  * @first_vq: index in @vdev of the first virtqueue in the table

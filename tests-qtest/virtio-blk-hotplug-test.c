@@ -49,38 +49,9 @@ static VqTest *new_machine(void)
     return t;
 }
 
-/* The disk that was plugged into @t's QEMU, with the driver up */
-static VqTest *start_plugged(VqTest *t, unsigned num_queues)
-{
-    QPCIAddress addr = { .devfn = QPCI_DEVFN(SLOT, 0) };
-    VqTest *disk = g_new(VqTest, 1);
-
-    *disk = *t;
-    memset(disk->vq, 0, sizeof(disk->vq));
-    disk->num_queues = num_queues;
-    disk->pci = virtio_pci_new(t->pcibus, &addr);
-    g_assert_nonnull(disk->pci);
-    disk->vdev = &disk->pci->vdev;
-    qvirtio_pci_device_enable(disk->pci);
-    vq_test_start_driver(disk);
-    return disk;
-}
-
-static void stop_plugged(VqTest *t, VqTest *disk)
-{
-    for (unsigned i = 0; i < disk->num_queues; i++) {
-        qvirtqueue_cleanup(disk->vdev->bus, disk->vq[i], &disk->alloc);
-    }
-    t->alloc = disk->alloc;
-    t->next_sector = disk->next_sector;
-    qvirtio_pci_destructor(&disk->pci->obj);
-    g_free(disk->pci);
-    g_free(disk);
-}
-
 static void assert_owners(VqTest *t, const char *owners)
 {
-    VqTest *disk = start_plugged(t, strlen(owners));
+    VqTest *disk = vq_test_start_plugged(t, SLOT, strlen(owners));
 
     for (unsigned vq = 0; vq < disk->num_queues; vq++) {
         g_autofree char *name =
@@ -90,7 +61,7 @@ static void assert_owners(VqTest *t, const char *owners)
         g_assert_cmpint(vq_test_read(disk, vq), ==,
                         vq_test_thread_id(t, name));
     }
-    stop_plugged(t, disk);
+    vq_test_stop_plugged(t, disk);
 }
 
 /* The threads that serve a plugged disk are those it was given */
@@ -142,20 +113,6 @@ static void test_refused(const void *opaque)
     vq_test_free(t);
 }
 
-static unsigned count_entries(VqTest *t, const char *what)
-{
-    g_autofree char *path = g_strdup_printf("/proc/%d/%s",
-                                            (int)qtest_pid(t->qts), what);
-    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
-    unsigned n = 0;
-
-    g_assert_nonnull(dir);
-    while (g_dir_read_name(dir)) {
-        n++;
-    }
-    return n;
-}
-
 static void refuse_all(VqTest *t)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(vq_refusals); i++) {
@@ -173,12 +130,12 @@ static void test_refused_leaves_nothing(void)
     VqTest *t = new_machine();
 
     refuse_all(t);
-    threads = count_entries(t, "task");
-    fds = count_entries(t, "fd");
+    threads = vq_test_count_entries(t, "task");
+    fds = vq_test_count_entries(t, "fd");
     pool_size = vq_test_peek(t, "global_pool_max_size");
     refuse_all(t);
-    g_assert_cmpuint(count_entries(t, "task"), ==, threads);
-    g_assert_cmpuint(count_entries(t, "fd"), ==, fds);
+    g_assert_cmpuint(vq_test_count_entries(t, "task"), ==, threads);
+    g_assert_cmpuint(vq_test_count_entries(t, "fd"), ==, fds);
     g_assert_cmpuint(vq_test_peek(t, "global_pool_max_size"), ==, pool_size);
     vq_test_free(t);
 }

@@ -79,14 +79,15 @@ typedef struct Soak {
     unsigned round;
 } Soak;
 
-/* iothread0 and iothread1 serve the disk under load too, own0 does not */
+/* iothread0 and iothread1 serve the disk under load too, extra0 does not */
 static const char *const mappings[] = {
     "\"iothread-vq-mapping\":[{\"iothread\":\"iothread0\"},"
-    "{\"iothread\":\"own0\"}]",
-    "\"iothread-vq-mapping\":[{\"iothread\":\"own0\",\"vqs\":[0]},"
+    "{\"iothread\":\"extra0\"}]",
+    "\"iothread-vq-mapping\":[{\"iothread\":\"extra0\",\"vqs\":[0]},"
     "{\"iothread\":\"iothread1\",\"vqs\":[1]}]",
-    "\"iothread-vq-mapping\":[{\"iothread\":\"own0\",\"vqs\":[1,0]}]",
-    "\"iothread\":\"own0\"",
+    "\"iothread-vq-mapping\":[{\"iothread\":\"extra0\",\"vqs\":[1,0]}]",
+    "\"iothread\":\"extra0\"",
+    "\"iothreads\":2",
 };
 
 static VqRingLayout ring_layout(unsigned size)
@@ -96,10 +97,10 @@ static VqRingLayout ring_layout(unsigned size)
     return layout;
 }
 
-static void add_own_iothread(Soak *s)
+static void add_extra_iothread(Soak *s)
 {
     qtest_qmp_assert_success(s->qts, "{'execute': 'object-add', 'arguments':"
-                             " {'qom-type': 'iothread', 'id': 'own0'}}");
+                             " {'qom-type': 'iothread', 'id': 'extra0'}}");
 }
 
 static void soak_disk_init(Soak *s, unsigned index)
@@ -154,7 +155,7 @@ static void soak_init(Soak *s)
     for (unsigned i = 0; i < DISKS; i++) {
         soak_disk_init(s, i);
     }
-    add_own_iothread(s);
+    add_extra_iothread(s);
 }
 
 static void soak_cleanup(Soak *s)
@@ -309,7 +310,7 @@ static void run_batch(Soak *s)
                           "{\"iothread\":\"iothread0\"},"
                           "{\"iothread\":\"nope\"}]}");
     g_assert_nonnull(refused);
-    in_use = vq_plug_object_del(s->qts, "own0");
+    in_use = vq_plug_object_del(s->qts, "extra0");
     g_assert_nonnull(in_use);
 
     for (unsigned i = 0; i < DISKS; i++) {
@@ -318,9 +319,9 @@ static void run_batch(Soak *s)
     for (unsigned i = 0; i < DISKS; i++) {
         end_unplug(s, &s->disks[i]);
     }
-    unused = vq_plug_object_del(s->qts, "own0");
+    unused = vq_plug_object_del(s->qts, "extra0");
     g_assert_cmpstr(unused, ==, NULL);
-    add_own_iothread(s);
+    add_extra_iothread(s);
 
     /* libqos would use up the addresses of the BARs */
     s->guest->pcibus->pio_alloc_ptr = pio;

@@ -396,6 +396,46 @@ pid_t vq_test_read(VqTest *t, unsigned vq)
     return vq_test_traced_thread(t, needle);
 }
 
+VqTest *vq_test_start_plugged(VqTest *t, unsigned slot, unsigned num_queues)
+{
+    QPCIAddress addr = { .devfn = QPCI_DEVFN(slot, 0) };
+    VqTest *disk = g_new(VqTest, 1);
+
+    *disk = *t;
+    memset(disk->vq, 0, sizeof(disk->vq));
+    disk->num_queues = num_queues;
+    disk->pci = virtio_pci_new(t->pcibus, &addr);
+    g_assert_nonnull(disk->pci);
+    disk->vdev = &disk->pci->vdev;
+    qvirtio_pci_device_enable(disk->pci);
+    vq_test_start_driver(disk);
+    return disk;
+}
+
+void vq_test_stop_plugged(VqTest *t, VqTest *disk)
+{
+    vq_test_free_queues(disk);
+    t->alloc = disk->alloc;
+    t->next_sector = disk->next_sector;
+    qvirtio_pci_destructor(&disk->pci->obj);
+    g_free(disk->pci);
+    g_free(disk);
+}
+
+unsigned vq_test_count_entries(VqTest *t, const char *what)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/%s",
+                                            (int)qtest_pid(t->qts), what);
+    g_autoptr(GDir) dir = g_dir_open(path, 0, NULL);
+    unsigned n = 0;
+
+    g_assert_nonnull(dir);
+    while (g_dir_read_name(dir)) {
+        n++;
+    }
+    return n;
+}
+
 /* Returns: how many threads of QEMU have that name, and the id of one */
 static unsigned vq_test_count_threads(VqTest *t, const char *name, pid_t *tid)
 {

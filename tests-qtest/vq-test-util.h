@@ -74,6 +74,13 @@ void vq_test_setup_driver(VqTest *t, unsigned num_vqs);
 /* Reset the device and forget its virtqueues */
 void vq_test_stop_driver(VqTest *t);
 
+/*
+ * The disk that was plugged into PCI slot @slot of @t's QEMU, with the driver
+ * up; @t's own disk is not used until vq_test_stop_plugged().
+ */
+VqTest *vq_test_start_plugged(VqTest *t, unsigned slot, unsigned num_queues);
+void vq_test_stop_plugged(VqTest *t, VqTest *disk);
+
 /* Have virtqueue @vq handle one request; fail if it takes too long */
 void vq_test_request(VqTest *t, unsigned vq, const void *out, size_t out_len,
                      void *in, size_t in_len);
@@ -133,6 +140,9 @@ pid_t vq_test_thread_id(VqTest *t, const char *name);
 
 /* Does the thread of IOThread @name, deleted or not, run? */
 bool vq_test_has_iothread(VqTest *t, const char *name);
+
+/* How many "task"s or "fd"s QEMU has */
+unsigned vq_test_count_entries(VqTest *t, const char *what);
 
 /* Value of QEMU's unsigned variable @symbol, even a static one */
 unsigned vq_test_peek(VqTest *t, const char *symbol);

@@ -14,6 +14,7 @@ HOTPLUG = 'qtest/virtio-blk-hotplug-test'
 START_STOP = 'qtest/virtio-blk-start-stop-test'
 HOSTILE = 'qtest/virtio-blk-hostile-test'
 ERROR = 'qtest/virtio-error-test'
+OWN_IOTHREADS = 'qtest/virtio-blk-own-iothreads-test'
 JOBS = 'qtest/block-multi-iothread-test'
 BLOCK = 'unit/test-block-multi-iothread'
 THROTTLE = 'unit/test-throttle-multi-iothread'
@@ -66,6 +67,10 @@ def _hotplug(*paths):
 
 def _hostile(*paths):
     return qtest(HOSTILE, 'virtio-blk-hostile', *paths)
+
+
+def _own_iothreads(*paths):
+    return qtest(OWN_IOTHREADS, 'virtio-blk-own-iothreads', *paths)
 
 
 def _jobs(*paths):
@@ -164,6 +169,11 @@ FAULTS = [
           'deadlock', unit(GRAPH, 'nested-readers')),
     Fault(39, 'a stop closes the guest notifiers before the last interrupt',
           _start_stop('stop-waits-for-interrupt')),
+    Fault(40, "an IOThread with a long id has its creator's thread name",
+          _own_iothreads('long-name')),
+    Fault(41, '-global of a property that takes words and numbers: abort',
+          _own_iothreads('global-addr'),
+          {'9.0': 'came with 10.0'}),
 ]
 
 
