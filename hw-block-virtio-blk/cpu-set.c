@@ -12,7 +12,6 @@
 #include "qapi/string-input-visitor.h"
 #include "qapi/util.h"
 #include "qemu/bitmap.h"
-#include "qemu/thread.h"
 
 CpuSet *cpu_set_parse(const char *text)
 {
@@ -76,40 +75,37 @@ static char *cpu_set_to_text(const unsigned long *bits, unsigned long nbits)
     return g_strdup(text->str);
 }
 
-/* Where the calling thread could run if it tried, or NULL */
-static char *cpu_set_allowed(void)
+/* Let @thread run anywhere. Returns: where that is, or NULL */
+static char *cpu_set_free(QemuThread *thread)
 {
     g_autofree unsigned long *bits = NULL;
     unsigned long nbits = UINT16_MAX + 1;
-    QemuThread self;
 
-    qemu_thread_get_self(&self);
     bits = bitmap_new(nbits);
     bitmap_fill(bits, nbits);
-    if (qemu_thread_set_affinity(&self, bits, nbits) != 0) {
+    if (qemu_thread_set_affinity(thread, bits, nbits) != 0) {
         return NULL;
     }
     g_free(g_steal_pointer(&bits));
-    if (qemu_thread_get_affinity(&self, &bits, &nbits) != 0) {
+    if (qemu_thread_get_affinity(thread, &bits, &nbits) != 0) {
         return NULL;
     }
     return cpu_set_to_text(bits, nbits);
 }
 
-bool cpu_set_apply(const CpuSet *set, const char *path, Error **errp)
+bool cpu_set_apply(const CpuSet *set, QemuThread *thread, const char *path,
+                   Error **errp)
 {
     g_autofree unsigned long *bits = NULL;
     g_autofree char *allowed = NULL;
     unsigned long nbits = 0;
     unsigned long cpu;
-    QemuThread self;
     int r;
 
-    qemu_thread_get_self(&self);
-    r = qemu_thread_set_affinity(&self, (unsigned long *)set->bits,
+    r = qemu_thread_set_affinity(thread, (unsigned long *)set->bits,
                                  set->nbits);
     if (r == 0) {
-        r = qemu_thread_get_affinity(&self, &bits, &nbits);
+        r = qemu_thread_get_affinity(thread, &bits, &nbits);
     } else if (r == EINVAL) {
         /* None of them */
         r = 0;
@@ -130,7 +126,7 @@ bool cpu_set_apply(const CpuSet *set, const char *path, Error **errp)
         return true;
     }
 
-    allowed = cpu_set_allowed();
+    allowed = cpu_set_free(thread);
     error_setg(errp, "Parameter '%s' expects host CPUs that QEMU may use%s%s, "
                "not %lu", path, allowed ? ": " : "", allowed ?: "", cpu);
     return false;

@@ -8,6 +8,7 @@
 #define HW_BLOCK_VIRTIO_BLK_CPU_SET_H
 
 #include "qapi/qapi-builtin-types.h"
+#include "qemu/thread.h"
 
 typedef struct CpuSet {
     unsigned long nbits;
@@ -40,18 +41,20 @@ bool cpu_set_check_list(const char *path, const strList *list, Error **errp);
 
 /**
  * cpu_set_apply:
- * @set: where the calling thread shall run from now on
+ * @set: where @thread shall run from now on
+ * @thread: a thread that exists
  * @path: where @set comes from, for messages
  * @errp: pointer to a NULL-initialized error object
  *
  * The host's kernel would drop CPUs that it has not, or that QEMU may not use,
  * in silence, and take the others.
  *
- * Returns: true, or false with @errp set and the thread left anywhere.
+ * Returns: true, or false with @errp set and @thread left anywhere.
  *
  * Context: any thread.
  */
-bool cpu_set_apply(const CpuSet *set, const char *path, Error **errp);
+bool cpu_set_apply(const CpuSet *set, QemuThread *thread, const char *path,
+                   Error **errp);
 
 /**
  * cpu_set_count_own:

@@ -5,7 +5,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "block/aio-wait.h"
 #include "hw/block/virtio-blk/cpu-set.h"
 #include "hw/block/virtio-blk/own-iothreads.h"
 #include "qapi/error.h"
@@ -85,38 +84,20 @@ static char *own_iothread_describe(const IOThreadUser *user)
     return g_strdup_printf("device '%s' made it", own->dev_name);
 }
 
-typedef struct ApplyCpus {
-    const CpuSet *set;
-    const char *path;
-    Error **errp;
-} ApplyCpus;
-
-/* Context: BH in the IOThread */
-static void own_iothread_apply_cpus_bh(void *opaque)
-{
-    ApplyCpus *apply = opaque;
-
-    cpu_set_apply(apply->set, apply->path, apply->errp);
-}
-
 /* Have @iothread, the @i-th, run where the user wants it */
 static bool own_iothread_apply_cpus(IOThread *iothread, const strList *cpus,
                                     unsigned i, Error **errp)
 {
-    ERRP_GUARD();
     bool for_all = !cpus->next;
     g_autofree char *path =
         g_strdup_printf("iothread-cpus[%u]", for_all ? 0 : i);
     g_autofree CpuSet *set = NULL;
-    ApplyCpus apply = { .path = path, .errp = errp };
 
     for (; !for_all && i > 0; i--) {
         cpus = cpus->next;
     }
-    apply.set = set = cpu_set_parse(cpus->value);
-    aio_wait_bh_oneshot(iothread_get_aio_context(iothread),
-                        own_iothread_apply_cpus_bh, &apply);
-    return !*errp;
+    set = cpu_set_parse(cpus->value);
+    return cpu_set_apply(set, &iothread->thread, path, errp);
 }
 
 /* Make the @i-th and hold it */

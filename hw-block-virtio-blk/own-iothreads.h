@@ -53,12 +53,13 @@ bool own_iothreads_check(const OwnIOThreadsConf *conf, uint16_t num_vqs,
  * @num: how many, at least 1
  * @errp: pointer to a NULL-initialized error object
  *
- * Start IOThreads, each on the host CPUs that the user wants.
+ * Start IOThreads, each on the host CPUs that the user wants it on, from before
+ * it serves anything.
  *
  * Returns: the IOThreads, which the caller frees with own_iothreads_free(), or
  * NULL with @errp set and none left.
  *
- * Context: BQL held. Runs the event loop.
+ * Context: BQL held.
  */
 OwnIOThreads *own_iothreads_new(DeviceState *dev, const OwnIOThreadsConf *conf,
                                 unsigned num, Error **errp);
