@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 .SILENT:
 endif
 
-.PHONY: help demo check faults sanitize soak-hotplug bench profile build stock dist check-series check-style clean
+.PHONY: help demo check faults sanitize soak soak-hotplug bench profile build stock dist check-series check-style clean
 
 help:
 	echo 'make demo          main job: build, boot a Linux guest, and show which'
@@ -19,6 +19,9 @@ help:
 	echo 'make faults        the test of each known fault, on stock and on ours'
 	echo 'make sanitize      the same tests with ASan, UBSan and TSan (long: builds'
 	echo '                   QEMU twice more)'
+	echo 'make soak          virtqueues moved 20,000 times under verified load while'
+	echo '                   all sorts of things happen, long (VQ_SOAK_REQUESTS=N,'
+	echo '                   VQ_SOAK_MOVES=N: how long)'
 	echo 'make soak-hotplug  10,000 rounds of plugging and unplugging disks, 3 min'
 	echo 'make bench         speed, ours against stock (BENCH="--quick": 1 min;'
 	echo '                   A=FILE B=FILE: any two QEMU binaries)'
@@ -59,6 +62,13 @@ faults:
 sanitize:
 	scripts/install-deps
 	scripts/check-sanitizers $(BASE)
+
+soak:
+	scripts/install-deps
+	base=$$(scripts/build-qemu --target tests/qtest/vq-soak-remap-test $(BASE)) && \
+	cd $${VQ_BUILD_DIR:-$(CURDIR)/build}/$$base && \
+	QTEST_QEMU_BINARY=$$PWD/bin/qemu-system-x86_64 \
+		obj/tests/qtest/vq-soak-remap-test --tap -m slow -p /x86_64/vq-soak-remap/long
 
 soak-hotplug:
 	scripts/install-deps

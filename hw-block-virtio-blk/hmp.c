@@ -7,7 +7,9 @@
 #include "qemu/osdep.h"
 #include "hw/block/virtio-blk/compat.h"
 #include "hw/block/virtio-blk/hmp.h"
+#include "hw/block/virtio-blk/vq-plan.h"
 #include "monitor/hmp.h"
+#include "qapi/error.h"
 #include "qapi/qapi-commands-virtio-blk-queues.h"
 
 #define MAIN_LOOP "(main loop)"
@@ -70,5 +72,34 @@ void hmp_info_virtio_blk_queues(Monitor *mon, const QDict *qdict)
     }
     for (VirtioBlkQueuesList *l = disks; l; l = l->next) {
         hmp_print_disk(mon, l->value);
+    }
+}
+
+void coroutine_fn hmp_virtio_blk_map_queues(Monitor *mon, const QDict *qdict)
+{
+    const char *text = qdict_get_try_str(qdict, "mapping");
+    g_autoptr(IOThreadVirtQueueMappingList) list = NULL;
+    g_autoptr(VirtioBlkRemap) result = NULL;
+    Error *err = NULL;
+
+    if (text) {
+        list = vq_plan_list_from_text(text, &err);
+    }
+    if (!err) {
+        result = qmp_virtio_blk_set_iothread_vq_mapping(
+            qdict_get_str(qdict, "device"), text, list, &err);
+    }
+    if (hmp_handle_error(mon, err)) {
+        return;
+    }
+
+    for (VirtioBlkMoveList *l = result->moved; l; l = l->next) {
+        monitor_printf(mon, "virtqueue %u: from %s to %s, away for %" PRId64
+                       " us\n", l->value->index, l->value->from ?: MAIN_LOOP,
+                       l->value->to ?: MAIN_LOOP, l->value->away_ns / 1000);
+    }
+    if (result->node_stays) {
+        monitor_printf(mon, "The block node stays where it is: %s\n",
+                       result->node_stays);
     }
 }

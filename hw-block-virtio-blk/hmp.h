@@ -20,4 +20,15 @@
  */
 void hmp_info_virtio_blk_queues(Monitor *mon, const QDict *qdict);
 
+/**
+ * hmp_virtio_blk_map_queues:
+ * @mon: where to print
+ * @qdict: arguments, has "device" and may have "mapping"
+ *
+ * virtio-blk-set-iothread-vq-mapping for people.
+ *
+ * Context: BQL held.
+ */
+void coroutine_fn hmp_virtio_blk_map_queues(Monitor *mon, const QDict *qdict);
+
 #endif /* HW_BLOCK_VIRTIO_BLK_HMP_H */

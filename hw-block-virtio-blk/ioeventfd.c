@@ -221,6 +221,14 @@ fail:
     return -ENOSYS;
 }
 
+/* Who leaves its owner waits for its requests, which may be throttled */
+static void virtio_blk_hasten_move(VirtIOBlock *s)
+{
+    if (vq_table_is_moving(s->vq_table)) {
+        blk_drain(s->conf.conf.blk);
+    }
+}
+
 void virtio_blk_stop_ioeventfd(VirtIODevice *vdev)
 {
     VirtIOBlock *s = VIRTIO_BLK(vdev);
@@ -236,6 +244,7 @@ void virtio_blk_stop_ioeventfd(VirtIODevice *vdev)
     trace_virtio_blk_stop_ioeventfd(s->vq_table->name, num_vqs);
     s->ioeventfd_stopping = true;
 
+    virtio_blk_hasten_move(s);
     if (!blk_in_drain(blk)) {
         vq_table_stop(s->vq_table);
     } else {
@@ -297,6 +306,7 @@ static void virtio_blk_drop_parked(VirtIOBlock *s, VirtQueue *vq)
 
         if (req->vq == vq) {
             *link = req->next;
+            vq_stats_unpark(req->stats);
             virtio_blk_drop_req(req);
         } else {
             link = &req->next;
@@ -310,6 +320,7 @@ void virtio_blk_reset_vq(VirtIODevice *vdev, uint32_t i)
 
     if (s->ioeventfd_started) {
         vq_table_detach_one(s->vq_table, i);
+        virtio_blk_hasten_move(s);
         vq_table_quiesce(s->vq_table);
         virtio_blk_close(s, i, i + 1);
     }

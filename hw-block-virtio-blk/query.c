@@ -5,6 +5,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "hw/block/virtio-blk/find.h"
 #include "hw/block/virtio-blk/ioeventfd.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-virtio-blk-queues.h"
@@ -64,39 +65,10 @@ static VirtioBlkQueues *query_disk(VirtIOBlock *s)
     return info;
 }
 
-/* Returns: @obj as a disk that can be asked, or NULL */
-static VirtIOBlock *query_cast(Object *obj)
-{
-    obj = object_dynamic_cast(obj, TYPE_VIRTIO_BLK);
-    return obj && VIRTIO_BLK(obj)->vq_table ? VIRTIO_BLK(obj) : NULL;
-}
-
-/* A disk by its id or path, or by the path of the virtio device inside it */
-static VirtIOBlock *query_find(const char *device, Error **errp)
-{
-    Object *peripheral = object_resolve_path("/machine/peripheral", NULL);
-    Object *obj = object_resolve_path_at(peripheral, device);
-    Object *backend;
-    VirtIOBlock *s;
-
-    if (!object_dynamic_cast(obj, TYPE_DEVICE)) {
-        error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
-                  "Device '%s' not found", device);
-        return NULL;
-    }
-
-    backend = object_resolve_path_component(obj, "virtio-backend");
-    s = query_cast(backend ?: obj);
-    if (!s) {
-        error_setg(errp, "Device '%s' is not a virtio-blk disk", device);
-    }
-    return s;
-}
-
 static int query_child(Object *obj, void *opaque)
 {
     VirtioBlkQueuesList ***tail = opaque;
-    VirtIOBlock *s = query_cast(obj);
+    VirtIOBlock *s = virtio_blk_cast(obj);
 
     if (s) {
         QAPI_LIST_APPEND(*tail, query_disk(s));
@@ -111,7 +83,7 @@ VirtioBlkQueuesList *qmp_query_virtio_blk_queues(const char *device,
     VirtioBlkQueuesList **tail = &list;
 
     if (device) {
-        VirtIOBlock *s = query_find(device, errp);
+        VirtIOBlock *s = virtio_blk_find(device, errp);
 
         if (s) {
             QAPI_LIST_APPEND(tail, query_disk(s));

@@ -57,6 +57,23 @@ static inline void virtio_blk_count_end(VirtIOBlockReq *req, uint8_t status)
 }
 
 /**
+ * virtio_blk_park:
+ * @req: a request that is to be tried again when the VM continues
+ *
+ * Context: the thread that serves @req's virtqueue.
+ */
+static inline void virtio_blk_park(VirtIOBlockReq *req)
+{
+    VirtIOBlock *s = req->dev;
+
+    WITH_QEMU_LOCK_GUARD(&s->rq_lock) {
+        req->next = s->rq;
+        s->rq = req;
+    }
+    vq_stats_park(req->stats);
+}
+
+/**
  * virtio_blk_drop_req:
  * @req: a request that the guest gets no answer to; it is freed
  *

@@ -14,3 +14,13 @@ VirtioBlkQueuesList *qmp_query_virtio_blk_queues(const char *device,
     error_setg(errp, "virtio-blk is disabled");
     return NULL;
 }
+
+VirtioBlkRemap *coroutine_fn
+qmp_virtio_blk_set_iothread_vq_mapping(const char *device,
+                                       bool has_iothread_vq_mapping,
+                                       IOThreadVirtQueueMappingList *list,
+                                       Error **errp)
+{
+    error_setg(errp, "virtio-blk is disabled");
+    return NULL;
+}

@@ -6,6 +6,8 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qapi/util.h"
+#include "qemu/cutils.h"
 #include "hw/block/virtio-blk/vq-plan.h"
 
 #define VQ_UNASSIGNED SIZE_MAX
@@ -207,6 +209,71 @@ char *vq_plan_list_to_text(const IOThreadVirtQueueMappingList *list)
         }
     }
     return g_strdup(text->str);
+}
+
+/* Append what @text says, "3" or "4-7". Returns: false if it says neither. */
+static bool vq_plan_parse_range(const char *text, uint16List ***tail)
+{
+    unsigned first, last;
+
+    if (qemu_strtoui(text, &text, 10, &first) < 0) {
+        return false;
+    }
+    last = first;
+    if (*text == '-' && qemu_strtoui(text + 1, &text, 10, &last) < 0) {
+        return false;
+    }
+    if (*text || first > last || last > UINT16_MAX) {
+        return false;
+    }
+    for (unsigned i = first; i <= last; i++) {
+        QAPI_LIST_APPEND(*tail, i);
+    }
+    return true;
+}
+
+IOThreadVirtQueueMappingList *vq_plan_list_from_text(const char *text,
+                                                     Error **errp)
+{
+    g_auto(GStrv) words = g_strsplit(text, ",", -1);
+    g_autoptr(IOThreadVirtQueueMappingList) list = NULL;
+    IOThreadVirtQueueMappingList **tail = &list;
+    IOThreadVirtQueueMapping *item = NULL;
+    uint16List **vqs_tail = NULL;
+
+    if (!*words) {
+        goto bad;
+    }
+    for (char **word = words; *word; word++) {
+        char *vqs = strchr(*word, ':');
+
+        /* No id begins with a digit, so this goes on with the last item */
+        if (g_ascii_isdigit(**word)) {
+            vqs = vqs || !item || !item->has_vqs ? NULL : *word;
+        } else if (**word && **word != ':') {
+            item = g_new0(IOThreadVirtQueueMapping, 1);
+            item->has_vqs = vqs != NULL;
+            item->iothread = vqs ? g_strndup(*word, vqs - *word)
+                                 : g_strdup(*word);
+            QAPI_LIST_APPEND(tail, item);
+            vqs_tail = &item->vqs;
+            if (!vqs) {
+                continue;
+            }
+            vqs++;
+        } else {
+            vqs = NULL;
+        }
+        if (!vqs || !vq_plan_parse_range(vqs, &vqs_tail)) {
+            goto bad;
+        }
+    }
+    return g_steal_pointer(&list);
+
+bad:
+    error_setg(errp, "'%s' is no mapping like 't0:0-3,t1:4,6' or 't0,t1'",
+               text);
+    return NULL;
 }
 
 void vq_plan_free(VqPlan *plan)

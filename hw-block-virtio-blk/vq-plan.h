@@ -108,6 +108,19 @@ void vq_plan_append_ranges(GString *text, const uint16List *indices);
 char *vq_plan_list_to_text(const IOThreadVirtQueueMappingList *list);
 
 /**
+ * vq_plan_list_from_text:
+ * @text: what vq_plan_list_to_text() writes
+ * @errp: pointer to a NULL-initialized error object
+ *
+ * Returns: the mapping, to be freed by the caller, or NULL with @errp set if
+ * @text has not the form of one.
+ *
+ * Context: any thread.
+ */
+IOThreadVirtQueueMappingList *vq_plan_list_from_text(const char *text,
+                                                     Error **errp);
+
+/**
  * vq_plan_free:
  * @plan: a plan or NULL
  *

@@ -29,6 +29,7 @@
 #ifndef HW_BLOCK_VIRTIO_BLK_VQ_STATS_H
 #define HW_BLOCK_VIRTIO_BLK_VQ_STATS_H
 
+#include "block/aio.h"
 #include "qemu/atomic.h"
 
 /* No two of what is aligned to this share a line that a CPU prefetches */
@@ -49,9 +50,19 @@ typedef struct VqRequestStats {
     aligned_uint64_t bytes;
 } VqRequestStats;
 
-/* All written by the thread that serves the virtqueue, read by any thread */
+/* If not said otherwise, written by the thread that serves the virtqueue */
 typedef struct VqStats {
     int32_t in_flight;      /* below 0 for a moment: vq_stats_end_batch() */
+
+    /* How many of those wait until the VM continues; atomic, any thread */
+    int32_t parked;
+
+    /*
+     * Scheduled whenever a request ends, while the virtqueue leaves the thread
+     * that serves it; NULL while it does not. Only that thread reads this.
+     */
+    QEMUBH *leaving;
+
     int32_t max_in_flight;
     uint32_t max_batch;
     aligned_uint64_t batches;
@@ -124,6 +135,52 @@ static inline void vq_stats_end_batch(VqStats *stats, uint32_t n)
 static inline void vq_stats_drop(VqStats *stats)
 {
     qatomic_set(&stats->in_flight, stats->in_flight - 1);
+    if (unlikely(stats->leaving)) {
+        qemu_bh_schedule(stats->leaving);
+    }
+}
+
+/**
+ * vq_stats_park:
+ * @stats: of the virtqueue
+ *
+ * A request waits until the VM continues: it is in flight and does not end.
+ *
+ * Context: the thread that serves the virtqueue.
+ */
+static inline void vq_stats_park(VqStats *stats)
+{
+    qatomic_inc(&stats->parked);
+    if (unlikely(stats->leaving)) {
+        qemu_bh_schedule(stats->leaving);
+    }
+}
+
+/**
+ * vq_stats_unpark:
+ * @stats: of the virtqueue
+ *
+ * A request that waited is about to be tried again, or dropped.
+ *
+ * Context: any thread.
+ */
+static inline void vq_stats_unpark(VqStats *stats)
+{
+    qatomic_dec(&stats->parked);
+}
+
+/**
+ * vq_stats_is_idle:
+ * @stats: of the virtqueue
+ *
+ * Returns: whether no request is in flight but those that wait until the VM
+ * continues.
+ *
+ * Context: the thread that serves the virtqueue, not in its handler.
+ */
+static inline bool vq_stats_is_idle(const VqStats *stats)
+{
+    return stats->in_flight == qatomic_read(&stats->parked);
 }
 
 /**

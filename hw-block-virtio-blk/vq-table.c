@@ -12,6 +12,7 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/memalign.h"
+#include "qemu/timer.h"
 #include "trace.h"
 
 /* Context: BQL held */
@@ -80,17 +81,21 @@ static char *vq_table_user_describe(const IOThreadUser *opaque)
     const VqTableUser *user = container_of(opaque, VqTableUser, user);
     g_autoptr(uint16List) vqs = vq_table_user_vqs(user);
     g_autoptr(GString) text =
-        g_string_new(user->num_vqs == 1 ? "virtqueue " : "virtqueues ");
+        g_string_new(vqs && !vqs->next ? "virtqueue " : "virtqueues ");
 
+    if (!vqs) {
+        return g_strdup_printf("device '%s', whose virtqueues are leaving it",
+                               user->table->name);
+    }
     vq_plan_append_ranges(text, vqs);
     g_string_append_printf(text, " of device '%s'", user->table->name);
     return g_strdup(text->str);
 }
 
 /* For traces */
-static const char *vq_entry_owner(const VqEntry *entry)
+static const char *vq_table_user_name(const VqTableUser *user)
 {
-    return entry->user ? entry->user->name : "main loop";
+    return user ? user->name : "main loop";
 }
 
 /* Count one more virtqueue of @iothread. Context: BQL held */
@@ -146,11 +151,50 @@ static VqTable *vq_table_alloc(uint16_t num_vqs)
     return table;
 }
 
+/*
+ * Returns: for each virtqueue the IOThread that @list gives it, or @iothread,
+ * or NULL for the main loop, to be freed; or NULL with @errp set.
+ */
+static IOThread **vq_table_owners(uint16_t num_vqs, IOThread *iothread,
+                                  const IOThreadVirtQueueMappingList *list,
+                                  Error **errp)
+{
+    g_autoptr(VqPlan) plan = NULL;
+    IOThread **owners;
+
+    if (list) {
+        plan = vq_plan_new("iothread-vq-mapping", list, num_vqs,
+                           vq_table_resolve, errp);
+        if (!plan) {
+            return NULL;
+        }
+        vq_table_warn_idle(plan, list);
+    }
+
+    owners = g_new(IOThread *, num_vqs);
+    for (unsigned i = 0; i < num_vqs; i++) {
+        owners[i] = plan ? plan->iothreads[plan->iothread_of_vq[i]] : iothread;
+    }
+    return owners;
+}
+
+/* Context: BQL held */
+static void vq_entry_set_owner(VqEntry *entry, IOThread *owner)
+{
+    if (owner) {
+        entry->user = vq_table_get_user(entry->table, owner);
+        entry->ctx = iothread_get_aio_context(owner);
+    } else {
+        entry->user = NULL;
+        entry->ctx = qemu_get_aio_context();
+    }
+}
+
 VqTable *vq_table_new(VirtIODevice *vdev, uint16_t first_vq, uint16_t num_vqs,
                       IOThread *iothread,
                       const IOThreadVirtQueueMappingList *list, Error **errp)
 {
-    g_autoptr(VqPlan) plan = NULL;
+    g_autofree IOThread **owners = NULL;
     VqTable *table;
 
     if (iothread && list) {
@@ -161,13 +205,9 @@ VqTable *vq_table_new(VirtIODevice *vdev, uint16_t first_vq, uint16_t num_vqs,
     if ((iothread || list) && !vq_table_check_device(vdev, errp)) {
         return NULL;
     }
-    if (list) {
-        plan = vq_plan_new("iothread-vq-mapping", list, num_vqs,
-                           vq_table_resolve, errp);
-        if (!plan) {
-            return NULL;
-        }
-        vq_table_warn_idle(plan, list);
+    owners = vq_table_owners(num_vqs, iothread, list, errp);
+    if (!owners) {
+        return NULL;
     }
 
     table = vq_table_alloc(num_vqs);
@@ -176,20 +216,24 @@ VqTable *vq_table_new(VirtIODevice *vdev, uint16_t first_vq, uint16_t num_vqs,
 
     for (unsigned i = 0; i < num_vqs; i++) {
         VqEntry *entry = &table->entries[i];
-        IOThread *owner =
-            plan ? plan->iothreads[plan->iothread_of_vq[i]] : iothread;
 
         entry->table = table;
         entry->vq = virtio_get_queue(vdev, first_vq + i);
-        if (owner) {
-            entry->user = vq_table_get_user(table, owner);
-            entry->ctx = iothread_get_aio_context(owner);
-        } else {
-            entry->ctx = qemu_get_aio_context();
-        }
-        trace_vq_table_new(table->name, first_vq + i, vq_entry_owner(entry));
+        vq_entry_set_owner(entry, owners[i]);
+        trace_vq_table_new(table->name, first_vq + i,
+                           vq_table_user_name(entry->user));
     }
     return table;
+}
+
+IOThread **vq_table_plan(VqTable *table, VirtIODevice *vdev,
+                         const IOThreadVirtQueueMappingList *list,
+                         Error **errp)
+{
+    if (list && !vq_table_check_device(vdev, errp)) {
+        return NULL;
+    }
+    return vq_table_owners(table->num_vqs, NULL, list, errp);
 }
 
 void vq_table_free(VqTable *table)
@@ -199,6 +243,7 @@ void vq_table_free(VqTable *table)
     }
 
     assert(!vq_table_busy(table));
+    vq_table_end_move(table);
     for (unsigned i = 0; i < table->num_vqs; i++) {
         VqEntry *entry = &table->entries[i];
 
@@ -216,18 +261,19 @@ static void vq_entry_attach(VqEntry *entry)
 {
     trace_vq_entry_attach(entry->table->name,
                           virtio_get_queue_index(entry->vq),
-                          vq_entry_owner(entry));
+                          vq_table_user_name(entry->user));
     virtio_queue_aio_attach_host_notifier(entry->vq, entry->ctx);
     entry->attached = true;
 }
 
-/* Context: owner thread */
-static void vq_entry_detach(VqEntry *entry)
+/* Context: owner thread, the one of @user */
+static void vq_entry_detach(VqEntry *entry, const VqTableUser *user)
 {
     trace_vq_entry_detach(entry->table->name,
                           virtio_get_queue_index(entry->vq),
-                          vq_entry_owner(entry));
-    virtio_queue_aio_detach_host_notifier(entry->vq, entry->ctx);
+                          vq_table_user_name(user));
+    virtio_queue_aio_detach_host_notifier(entry->vq,
+                                          qemu_get_current_aio_context());
     entry->attached = false;
 }
 
@@ -237,10 +283,14 @@ static void vq_entry_apply_goal(VqEntry *entry)
     /* Pairs with store-release in vq_entry_set_goal() */
     bool goal = qatomic_load_acquire(&entry->goal_attached);
 
+    if (entry->away) {
+        /* vq_entry_arrive_bh() comes back to it */
+        return;
+    }
     if (goal && !entry->attached) {
         vq_entry_attach(entry);
     } else if (!goal && entry->attached) {
-        vq_entry_detach(entry);
+        vq_entry_detach(entry, entry->user);
     }
 }
 
@@ -360,6 +410,103 @@ void vq_table_sync(VqTable *table)
                           vq_table_done_bh, table);
     }
     vq_table_quiesce(table);
+}
+
+/* One less has to arrive. Context: any thread */
+static void vq_table_count_arrival(VqTable *table)
+{
+    if (qatomic_fetch_dec(&table->num_away) == 1) {
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), table->moved_cb,
+                                table->moved_opaque);
+    }
+}
+
+/* Context: BH in the new owner's thread */
+static void vq_entry_arrive_bh(void *opaque)
+{
+    VqEntry *entry = opaque;
+    VqTable *table = entry->table;
+
+    entry->away = false;
+    vq_entry_apply_goal(entry);
+    entry->away_ns = get_clock() - entry->away_ns;
+    trace_vq_entry_move(table->name, virtio_get_queue_index(entry->vq),
+                        vq_table_user_name(entry->old_user),
+                        vq_table_user_name(entry->user), entry->away_ns);
+    vq_table_count_arrival(table);
+    vq_table_done(table);
+}
+
+/* Context: BH in the old owner's thread */
+static void vq_entry_hand_over_bh(void *opaque)
+{
+    VqEntry *entry = opaque;
+
+    if (vq_stats_is_idle(&entry->stats)) {
+        qemu_bh_delete(entry->stats.leaving);
+        entry->stats.leaving = NULL;
+        aio_bh_schedule_oneshot(entry->ctx, vq_entry_arrive_bh, entry);
+    }
+}
+
+/* Context: BH in the old owner's thread, which is not in the handler */
+static void vq_entry_leave_bh(void *opaque)
+{
+    VqEntry *entry = opaque;
+
+    entry->away_ns = get_clock();
+    if (entry->attached) {
+        vq_entry_detach(entry, entry->old_user);
+    }
+    entry->stats.leaving = aio_bh_new(qemu_get_current_aio_context(),
+                                      vq_entry_hand_over_bh, entry);
+    vq_entry_hand_over_bh(entry);
+}
+
+void vq_table_move(VqTable *table, IOThread *const *owners,
+                   void (*cb)(void *opaque), void *opaque)
+{
+    assert(!vq_table_busy(table) && !vq_table_is_moving(table));
+    table->moved_cb = cb;
+    table->moved_opaque = opaque;
+    table->num_away = 1;    /* until all have been told */
+
+    for (unsigned i = 0; i < table->num_vqs; i++) {
+        VqEntry *entry = &table->entries[i];
+        AioContext *old_ctx = entry->ctx;
+        VqTableUser *old_user = entry->user;
+
+        if ((old_user ? old_user->user.iothread : NULL) == owners[i]) {
+            continue;
+        }
+
+        vq_entry_set_owner(entry, owners[i]);
+        entry->old_user = old_user;
+        entry->moved = true;
+        if (entry->open) {
+            entry->away = true;
+            qatomic_inc(&table->num_away);
+            vq_table_schedule(table, old_ctx, vq_entry_leave_bh, entry);
+        } else {
+            /* Not with its owner, and nothing of it is */
+            entry->away_ns = 0;
+        }
+    }
+    vq_table_count_arrival(table);
+}
+
+void vq_table_end_move(VqTable *table)
+{
+    for (unsigned i = 0; i < table->num_vqs; i++) {
+        VqEntry *entry = &table->entries[i];
+
+        if (entry->old_user) {
+            vq_table_put_user(entry->old_user);
+        }
+        entry->old_user = NULL;
+        entry->moved = false;
+    }
+    table->moved_cb = NULL;
 }
 
 AioContext *vq_table_get_aio_context(const VqTable *table, uint16_t i)

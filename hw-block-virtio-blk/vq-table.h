@@ -5,6 +5,7 @@
  *         |
  *     vq_table_attach()  each owner attaches its virtqueue's host notifier
  *       |         ^
+ *       |         |      vq_table_move() gives virtqueues to other owners
  *       v         |
  *     vq_table_detach()  each owner detaches it
  *         |
@@ -19,6 +20,16 @@
  * waited for: the owner cannot be in the handler and in the bottom half at
  * once. A bottom half brings its virtqueue to the state that was asked for
  * last, so it does not matter in what order those under way run.
+ *
+ * A virtqueue that is moved goes from thread to thread by itself, without the
+ * main loop:
+ *
+ *     old owner    detach; when none of its requests is in flight, hand over
+ *     new owner    attach, if that is asked for by now
+ *
+ * From the moment that the move is asked for, what else is asked for goes to
+ * the new owner, who does it when the virtqueue has arrived. The table is busy
+ * until then.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -40,7 +51,7 @@ typedef struct VqTableUser {
     char *name;             /* the IOThread's id, constant */
 
     /* Protected by the BQL */
-    unsigned num_vqs;       /* entries that the IOThread owns */
+    unsigned num_vqs;       /* entries that the IOThread owns, or did before */
     QLIST_ENTRY(VqTableUser) next;
 } VqTableUser;
 
@@ -49,6 +60,11 @@ typedef struct VqEntry {
     /* Set by vq_table_new() and constant from there on: read by any thread */
     VqTable *table;
     VirtQueue *vq;
+
+    /*
+     * The owner. Written with the BQL held while no bottom half of the table is
+     * under way, so that the owner may read it as well.
+     */
     VqTableUser *user;  /* of the owner's IOThread, NULL for the main loop */
     AioContext *ctx;    /* the IOThread's, or the main loop's */
 
@@ -68,6 +84,20 @@ typedef struct VqEntry {
     /* Is it attached? Only the owner thread reads or writes this. */
     bool attached;
 
+    /*
+     * Is it not yet with its owner? Set with the BQL held before the owner is
+     * told anything, from there on only the owner reads or writes this.
+     */
+    bool away;
+
+    /*
+     * Of the move under way. The first two are protected by the BQL, and do not
+     * change while the virtqueue is away.
+     */
+    bool moved;
+    VqTableUser *old_user;  /* NULL for the main loop */
+    int64_t away_ns;        /* when it was detached, then for how long it was */
+
     /* In cache lines of its own; see there for who writes and reads it */
     VqStats stats;
 } VqEntry;
@@ -83,7 +113,13 @@ struct VqTable {
     char *name;         /* what the user calls the device */
     uint16_t num_vqs;
 
-    QLIST_HEAD(, VqTableUser) users; /* protected by the BQL */
+    /* Protected by the BQL */
+    QLIST_HEAD(, VqTableUser) users;
+    QEMUBHFunc *moved_cb;   /* of the move under way, or NULL */
+    void *moved_opaque;
+
+    /* Virtqueues that have not arrived, atomic, as @in_flight */
+    unsigned num_away;
 
     VqEntry entries[];
 };
@@ -132,6 +168,62 @@ VqTable *vq_table_new(VirtIODevice *vdev, uint16_t first_vq, uint16_t num_vqs,
  * Context: BQL held.
  */
 void vq_table_free(VqTable *table);
+
+/**
+ * vq_table_plan:
+ * @table: the table
+ * @vdev: the device
+ * @list: a mapping, or NULL for the main loop
+ * @errp: pointer to a NULL-initialized error object
+ *
+ * Returns: for each virtqueue the IOThread that @list gives it, NULL for the
+ * main loop, to be freed by the caller; or NULL with @errp set.
+ *
+ * Context: BQL held.
+ */
+IOThread **vq_table_plan(VqTable *table, VirtIODevice *vdev,
+                         const IOThreadVirtQueueMappingList *list,
+                         Error **errp);
+
+/**
+ * vq_table_move:
+ * @table: the table, not busy and with no move under way
+ * @owners: for each virtqueue its IOThread, or NULL for the main loop
+ * @cb: called in the main loop when all have arrived; @table may be gone then
+ * @opaque: for @cb
+ *
+ * Give virtqueues to other owners. Those that have the right one already are
+ * not touched. The others are not served from the moment that their old owner
+ * is told until they have arrived, which waits for their own requests in flight
+ * and for nothing else. The caller calls vq_table_end_move() when it is told.
+ *
+ * Context: BQL held.
+ */
+void vq_table_move(VqTable *table, IOThread *const *owners,
+                   void (*cb)(void *opaque), void *opaque);
+
+/**
+ * vq_table_is_moving:
+ * @table: the table
+ *
+ * Returns: whether a move is under way, or waits for vq_table_end_move().
+ *
+ * Context: BQL held.
+ */
+static inline bool vq_table_is_moving(const VqTable *table)
+{
+    return table->moved_cb != NULL;
+}
+
+/**
+ * vq_table_end_move:
+ * @table: a table whose virtqueues have arrived
+ *
+ * Forget the move, and release the IOThreads that virtqueues have left.
+ *
+ * Context: BQL held.
+ */
+void vq_table_end_move(VqTable *table);
 
 /**
  * vq_table_attach:

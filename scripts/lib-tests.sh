@@ -13,8 +13,8 @@ qtests=(
     virtio-blk-vq-mapping-test virtio-blk-lifetime-test virtio-blk-hotplug-test
     virtio-blk-start-stop-test virtio-blk-migration-test virtio-blk-hostile-test
     virtio-blk-queues-test virtio-blk-monitor-test virtio-blk-own-iothreads-test
-    virtio-error-test
-    block-multi-iothread-test vq-load-test vq-queues-load-test vq-soak-hotplug-test
+    virtio-blk-remap-test virtio-error-test block-multi-iothread-test vq-load-test
+    vq-queues-load-test vq-remap-load-test vq-soak-hotplug-test vq-soak-remap-test
 )
 # QEMU's own of what the series touches; the devices are those of qos-test
 upstream_unit=(test-qobject-input-visitor test-forward-visitor test-bdrv-drain)

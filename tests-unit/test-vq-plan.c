@@ -250,6 +250,38 @@ static void test_text(void)
     g_assert_cmpstr(empty, ==, "");
 }
 
+static bool has_empty_vqs(const IOThreadVirtQueueMappingList *list)
+{
+    while (list && !(list->value->has_vqs && !list->value->vqs)) {
+        list = list->next;
+    }
+    return list;
+}
+
+/* What is written reads back as the same, unless the text would be "t0:" */
+static void test_from_text(void)
+{
+    for (unsigned n = 0; n < NUM_RANDOM_LISTS; n++) {
+        unsigned num_vqs = g_test_rand_int_range(1, 33);
+        g_autoptr(IOThreadVirtQueueMappingList) list = random_list(num_vqs);
+        g_autofree char *text = vq_plan_list_to_text(list);
+        g_autoptr(IOThreadVirtQueueMappingList) copy = NULL;
+        g_autofree char *again = NULL;
+        Error *err = NULL;
+
+        copy = vq_plan_list_from_text(text, &err);
+        if (!list || has_empty_vqs(list)) {
+            g_assert_nonnull(err);
+            g_assert_null(copy);
+            error_free(err);
+            continue;
+        }
+        g_assert_null(err);
+        again = vq_plan_list_to_text(copy);
+        g_assert_cmpstr(again, ==, text);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -259,5 +291,6 @@ int main(int argc, char **argv)
     g_test_add_func("/vq-plan/order", test_order);
     g_test_add_func("/vq-plan/random", test_random);
     g_test_add_func("/vq-plan/text", test_text);
+    g_test_add_func("/vq-plan/from-text", test_from_text);
     return g_test_run();
 }

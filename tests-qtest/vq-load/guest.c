@@ -392,7 +392,7 @@ static void find_threads(VqGuest *guest)
     }
 }
 
-static void set_polling(VqGuest *guest)
+static void set_poll_max_ns(VqGuest *guest, int64_t ns)
 {
     for (unsigned i = 0; i < guest->config->iothreads; i++) {
         g_autofree char *path = g_strdup_printf("/objects/iothread%u", i);
@@ -401,7 +401,17 @@ static void set_polling(VqGuest *guest)
                                  "{'execute': 'qom-set', 'arguments': {"
                                  "'path': %s, 'property': 'poll-max-ns',"
                                  "'value': %" PRId64 "}}",
-                                 path, guest->config->poll_max_ns);
+                                 path, ns);
+    }
+}
+
+static void forget_notifiers(VqGuest *guest)
+{
+    for (unsigned i = 0; i < guest->config->queues; i++) {
+        if (guest->queues[i].notifier >= 0) {
+            close(guest->queues[i].notifier);
+        }
+        guest->queues[i].notifier = -1;
     }
 }
 
@@ -428,8 +438,24 @@ static char *bring_up(VqGuest *guest, uint64_t addr)
     if (!config->qtest_kicks) {
         find_notifiers(guest, before);
     }
-    set_polling(guest);
+    set_poll_max_ns(guest, guest->config->poll_max_ns);
     return NULL;
+}
+
+void vq_guest_restart(VqGuest *guest)
+{
+    g_autoptr(GArray) before = NULL;
+
+    qtest_qmp_assert_success(guest->qts, "{'execute': 'stop'}");
+    forget_notifiers(guest);
+    before = vq_notifier_list(guest->pid);
+    /* A request that polling finds proves nothing */
+    set_poll_max_ns(guest, 0);
+    qtest_qmp_assert_success(guest->qts, "{'execute': 'cont'}");
+    if (!guest->config->qtest_kicks) {
+        find_notifiers(guest, before);
+    }
+    set_poll_max_ns(guest, guest->config->poll_max_ns);
 }
 
 VqGuest *vq_guest_new(const VqLoadConfig *config, char **error)
@@ -479,10 +505,8 @@ void vq_guest_free(VqGuest *guest)
 {
     for (unsigned i = 0; i < guest->config->queues; i++) {
         vq_ring_cleanup(&guest->queues[i].ring);
-        if (guest->queues[i].notifier >= 0) {
-            close(guest->queues[i].notifier);
-        }
     }
+    forget_notifiers(guest);
     for (unsigned i = 0; i < guest->num_threads; i++) {
         g_free(guest->threads[i].name);
     }

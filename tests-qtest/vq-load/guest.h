@@ -70,6 +70,12 @@ typedef struct VqGuest {
 VqGuest *vq_guest_new(const VqLoadConfig *config, char **error);
 void vq_guest_free(VqGuest *guest);
 
+/*
+ * Stop the VM and have it go on, with host notifiers that are new. Only while
+ * nothing is in flight and there is no other disk.
+ */
+void vq_guest_restart(VqGuest *guest);
+
 /* Notify the device. Any thread. */
 void vq_guest_kick(VqGuest *guest, VqGuestQueue *queue);
 

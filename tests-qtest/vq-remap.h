@@ -1,0 +1,43 @@
+/*
+ * virtio-blk-set-iothread-vq-mapping, for tests
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef TESTS_QTEST_VQ_REMAP_H
+#define TESTS_QTEST_VQ_REMAP_H
+
+#include "libqtest.h"
+
+#define VQ_REMAP_MAX 16
+
+typedef struct VqRemapMove {
+    unsigned index;
+    char from[32];      /* "": the main loop */
+    char to[32];
+    int64_t away_ns;
+} VqRemapMove;
+
+typedef struct VqRemapResult {
+    unsigned num;
+    VqRemapMove moves[VQ_REMAP_MAX];
+    bool node_stays;
+} VqRemapResult;
+
+/*
+ * Map @device's virtqueues to @mapping, JSON with a list, or to the main loop
+ * if it is NULL. @result is filled in, unless it is NULL.
+ * Returns: NULL, or the error's text, to be freed
+ */
+char *vq_remap_try(QTestState *qts, const char *device, const char *mapping,
+                   VqRemapResult *result);
+
+/* The same, where an error fails the test */
+void vq_remap(QTestState *qts, const char *device, const char *mapping,
+              VqRemapResult *result);
+
+/* In steps, through @fd, a QMP connection that is ready for commands */
+void vq_remap_send_fd(int fd, const char *device, const char *mapping);
+char *vq_remap_receive_fd(int fd, VqRemapResult *result);
+
+#endif /* TESTS_QTEST_VQ_REMAP_H */
