@@ -11,6 +11,7 @@
 #include "qemu/osdep.h"
 #include "vq-migration.h"
 #include "vq-queues.h"
+#include "vq-remap.h"
 
 static const Shape shapes[] = {
     { "main-loop", 0, "", { -1, -1, -1, -1 } },
@@ -258,6 +259,28 @@ static void run_counts_parked(const Case *c)
     guest_end(g);
 }
 
+/* The source's virtqueues move while it migrates; the target's do not */
+static void run_remap(const Case *c)
+{
+    static const Shape moved = { .owner = { 1, 1, 0, 0 } };
+    Guest *g = guest_start(c->from, BACKEND_FILE);
+    VqTest *to = migrate_begin(g, c->to, BACKEND_FILE);
+
+    vq_remap(g->t->qts, "disk0", "[{\"iothread\":\"iothread0\",\"vqs\":[2,3]},"
+             "{\"iothread\":\"iothread1\",\"vqs\":[0,1]}]", NULL);
+    g->shape = &moved;
+    submit_writes(g, 4);
+    kick_all(g);
+    wait_in_flight(g, 0, true);
+    submit_writes(g, 4);
+    kick_all(g);
+    submit_writes(g, 4);
+    migrate_end(g, to, c->to, "running");
+    wait_in_flight(g, 0, true);
+    check_data(g);
+    guest_end(g);
+}
+
 static void test_case(const void *opaque)
 {
     const Case *c = opaque;
@@ -305,6 +328,10 @@ int main(int argc, char **argv)
         }
         add_case("read-error/migrate", run_parked_migrate, from, next,
                  BACKEND_READS_FAIL);
+        if (from->num_iothreads >= 2) {
+            add_case("remap", run_remap, from, next, BACKEND_FILE);
+            add_case("remap", run_remap, from, from, BACKEND_FILE);
+        }
         add_case("counts/requests", run_counts, from, next, BACKEND_FILE);
         add_case("counts/parked", run_counts_parked, from, next,
                  BACKEND_WRITES_FAIL);
