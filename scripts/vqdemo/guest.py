@@ -7,7 +7,8 @@ import re
 import subprocess
 import time
 
-from . import DemoError
+from . import DemoError, builds
+
 
 def kvm_usable():
     """KVM may open and still hang where the CPU has no virtualization."""
@@ -35,8 +36,11 @@ def disk_arguments():
 class Guest:
     """One run of QEMU; a context manager that leaves no process behind."""
 
-    def __init__(self, qemu, guest_dir, work_dir, vcpus, seconds, shape, qmp):
-        self.shape = shape
+    def __init__(self, name, qemu, qmp, work_dir, vcpus, kernel, options):
+        """
+        @kernel: words for its command line; @options: QEMU's, for the disk
+        and what is special about this run.
+        """
         self.tty = os.path.join(work_dir, 'guest.log')
         self.trace = os.path.join(work_dir, 'trace.log')
         self.console = os.path.join(work_dir, 'console.log')
@@ -47,31 +51,24 @@ class Guest:
         self._process = None
         self._read = 0
 
-        device = {'driver': 'virtio-blk-pci', 'id': 'virtblk0',
-                  'drive': 'drive0', 'queue-size': 1024, 'config-wce': False,
-                  **shape.properties}
         self.command = [
             # Ends with this process, whatever ends it
             'setpriv', '--pdeathsig', 'KILL',
-            qemu, '-name', 'demo,debug-threads=on', '-nodefaults',
+            qemu, '-name', f'{name},debug-threads=on', '-nodefaults',
             '-display', 'none', '-no-reboot', '-m', '1G', '-smp', str(vcpus),
             *(['-accel', 'kvm', '-cpu', 'host'] if kvm_usable() else
               ['-accel', 'tcg,thread=multi', '-cpu', 'max']),
-            '-kernel', os.path.join(guest_dir, 'vmlinuz'),
-            '-initrd', os.path.join(guest_dir, 'initrd'),
-            '-append', f'console=ttyS0 panic=-1 vq_seconds={seconds}',
+            '-kernel', os.path.join(builds.GUEST, 'vmlinuz'),
+            '-initrd', os.path.join(builds.GUEST, 'initrd'),
+            # A busy host may not deliver the ticks that Linux waits for
+            '-append', f'console=ttyS0 panic=-1 no_timer_check {kernel}',
             '-chardev', f'file,id=console,path={self.console}',
             '-device', 'isa-serial,chardev=console',
             '-chardev', f'file,id=tty,path={self.tty}',
             '-device', 'isa-serial,chardev=tty',
             '-qmp', f'unix:{self._socket},server=on,wait=off',
-            '-D', self.trace, '-msg', 'timestamp=on',
-            '-trace', 'virtio_blk_handle_read',
+            '-D', self.trace, '-msg', 'timestamp=on', *options,
         ]
-        for name in shape.iothreads:
-            self.command += ['-object', f'iothread,id={name}']
-        self.command += ['-blockdev', json.dumps(disk_arguments()),
-                         '-device', json.dumps(device)]
 
     def __enter__(self):
         with open(self.errors, 'wb') as errors:
@@ -118,20 +115,25 @@ class Guest:
         """Run a QMP command; an error of it is an exception."""
         return self._qmp.cmd(command, **arguments)
 
+    def new_lines(self):
+        """Yield what the guest has said since the last time."""
+        with open(self.tty, encoding='utf-8', errors='replace') as tty:
+            tty.seek(self._read)
+            text = tty.read()
+        whole = text[:text.rfind('\n') + 1]
+        for line in whole.splitlines():
+            self._read += len(line.encode()) + 1
+            line = line.rstrip('\r')
+            if line.startswith('vq: error'):
+                raise DemoError(f'in the guest: {line[10:]}')
+            yield line
+
     def lines(self, end, seconds):
         """Yield what the guest says until a line begins with @end."""
         deadline = time.monotonic() + seconds
         while True:
             alive = self._process.poll() is None
-            with open(self.tty, encoding='utf-8', errors='replace') as tty:
-                tty.seek(self._read)
-                text = tty.read()
-            whole = text[:text.rfind('\n') + 1]
-            for line in whole.splitlines():
-                self._read += len(line.encode()) + 1
-                line = line.rstrip('\r')
-                if line.startswith('vq: error'):
-                    raise DemoError(f'in the guest: {line[10:]}')
+            for line in self.new_lines():
                 if line.startswith(end):
                     return
                 yield line

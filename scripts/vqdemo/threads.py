@@ -18,10 +18,15 @@ def thread_names(pid):
     return names
 
 
+def schedstat(pid, tid):
+    """ns that a thread has run, ns that it waited for a CPU, and its stays."""
+    with open(f'/proc/{pid}/task/{tid}/schedstat', encoding='ascii') as stat:
+        return [int(word) for word in stat.read().split()]
+
+
 def run_time_ns(pid, tid):
     """Time that a thread has run on a CPU, to the nanosecond."""
-    with open(f'/proc/{pid}/task/{tid}/schedstat', encoding='ascii') as stat:
-        return int(stat.read().split()[0])
+    return schedstat(pid, tid)[0]
 
 
 def traced_threads(path):

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The QEMU to run, and what goes with it."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+from vqbench import machine
+
+from . import DemoError
+
+GUEST = os.path.join(machine.BUILD, 'guest')
+
+
+def find_qemu(base, given=None):
+    """The binary that is @given, or built for @base."""
+    path = given or os.path.join(machine.BUILD, base, 'bin',
+                                 'qemu-system-x86_64')
+    if not shutil.which(path):
+        raise DemoError(f'{path} is no program' if given else
+                        f'{path} is not built; run: make build BASE={base}')
+    return path
+
+
+def import_qmp(base):
+    """QEMU's own QMP library, from the tree that was built."""
+    sys.path.append(os.path.join(machine.BUILD, base, 'src', 'python'))
+    try:
+        from qemu.qmp.legacy import QEMUMonitorProtocol
+    except ImportError as err:
+        raise DemoError(f'QEMU\'s python/qemu/qmp is missing ({err}); '
+                        f'run: make build BASE={base}') from err
+    return QEMUMonitorProtocol
+
+
+def make_guest():
+    """Have the guest's kernel and initramfs in GUEST."""
+    subprocess.run([os.path.join(machine.TOP, 'scripts', 'make-guest')],
+                   check=True)
+
+
+@contextlib.contextmanager
+def output_folder(out):
+    """
+    A folder to write into that becomes the folder @out, or OUT.failed if it
+    goes wrong.
+    """
+    out = os.path.abspath(out)
+    parent, name = os.path.split(out)
+    os.makedirs(parent, exist_ok=True)
+    tmp = tempfile.mkdtemp(prefix=f'{name}.', dir=parent)
+    try:
+        yield tmp
+        os.chmod(tmp, 0o755)
+        shutil.rmtree(out, ignore_errors=True)
+        os.rename(tmp, out)
+    except BaseException:
+        shutil.rmtree(f'{out}.failed', ignore_errors=True)
+        os.rename(tmp, f'{out}.failed')
+        raise
