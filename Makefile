@@ -10,11 +10,13 @@ MAKEFLAGS += --no-print-directory
 .SILENT:
 endif
 
-.PHONY: help demo check faults sanitize soak soak-hotplug bench profile build stock dist check-series check-style clean
+.PHONY: help demo contention check faults sanitize soak soak-hotplug bench profile build stock dist check-series check-style clean
 
 help:
 	echo 'make demo          main job: build, boot a Linux guest, and show which'
 	echo '                   IOThread serves which virtqueue, in four shapes'
+	echo 'make contention    how much vCPUs wait for the big QEMU lock, by who serves'
+	echo '                   the disk'
 	echo 'make check         tests: unit, qtest, QEMU'\''s own, scripts, guest'
 	echo 'make faults        the test of each known fault, on stock and on ours'
 	echo 'make sanitize      the same tests with ASan, UBSan and TSan (long: builds'
@@ -39,11 +41,17 @@ help:
 	echo 'FAULTS="--only 12"  options for make faults (scripts/faults --help)'
 	echo 'PROFILE="--only time" options for it (scripts/profile --help)'
 	echo 'DEMO="--vcpus 4"    options for the demo (scripts/demo --help)'
+	echo 'CONTENTION="--quick" options for it (scripts/contention --help)'
 	echo 'Your own tree:      scripts/apply DIR, scripts/apply --reverse DIR'
 
 demo:
 	scripts/install-deps
 	base=$$(scripts/build-qemu $(BASE)) && scripts/demo --base $$base $(DEMO)
+
+contention:
+	scripts/install-deps
+	base=$$(scripts/build-qemu $(BASE)) && \
+	scripts/contention --base $$base $(CONTENTION)
 
 check:
 	scripts/install-deps
