@@ -5,7 +5,8 @@ import sys
 
 from vqtop.table import count, printable
 
-from . import PlanError, cmdline, domain, pin_rules, queue_rules, topology
+from . import (PlanError, cmdline, domain, own, pin_rules, queue_rules,
+               topology)
 
 # Far more than there can be to say about one VM
 MAX_BYTES = 16 << 20
@@ -21,9 +22,12 @@ def run(path, host, avoid=()):
         vm = _read(_content(path))
         if not vm.disks:
             raise PlanError('there is no virtio-blk disk in it')
+        online = (len(topology.load(host).online) if own.needs_host(vm)
+                  else None)
+        found = vm.refused + own.resolve(vm, online)
     except PlanError as err:
         raise PlanError(f'{name}: {err}') from err
-    found = queue_rules.findings(vm)
+    found += queue_rules.findings(vm)
     if vm.pins:
         found += pin_rules.findings(vm, topology.load(host), set(avoid))
     for place, text in found:

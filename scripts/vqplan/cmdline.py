@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A Vm from a command line of QEMU, and taskset commands beside it."""
 
+import itertools
 import math
 import re
 
-from . import PlanError, cpulist, options, words
+from . import PlanError, cpulist, options, own, words
 from .vm import Disk, Pin, Vm
 
 DISK = re.compile(r'virtio-blk(-pci|-device|-ccw)?(-(non-)?transitional)?')
@@ -35,12 +36,16 @@ def read(text):
                 vm.pins.append(pin)
         else:
             arguments += command
-    add_arguments(vm, arguments)
+    for name, (line, _values) in add_arguments(vm, arguments).items():
+        vm.refused.append((
+            f'line {line}, -set', f'there is no device "{name}" in key=value '
+            'form before it, and QEMU refuses to start; give the property to '
+            '-device'))
     return vm
 
 
 def add_arguments(vm, arguments):
-    """Add what a list of (line, word) says."""
+    """Add what a list of (line, word) says; returns -set without a device."""
     found = {}
     it = iter(arguments)
     for line, word in it:
@@ -75,8 +80,13 @@ def add_arguments(vm, arguments):
     for line, value in found.get('drive', []):
         values = options.parse(line, value)
         drives[values.get('id')] = values
-    for line, values in _devices(found):
-        _add_device(vm, line, values, nodes, drives)
+    sets = _sets(found)
+    anonymous = itertools.count()
+    for line, values in _devices(found, sets):
+        # As QEMU calls those without an id
+        name = values.get('id') or f'device[{next(anonymous)}]'
+        _add_device(vm, line, name, values, nodes, drives)
+    return sets
 
 
 def _smp(vm, given):
@@ -95,13 +105,18 @@ def _smp(vm, given):
         raise PlanError(f'{vm.vcpus} of {vm.max_vcpus} vCPUs cannot be')
 
 
-def _devices(found):
-    """(line, properties) of each, with -global and -set."""
+def _sets(found):
+    """Id to (line, properties), of -set device."""
     sets = {}
     for line, value in found.get('set', []):
         match = re.fullmatch(r'device\.([^.]+)\.([^=]+)=(.*)', value)
         if match:
-            sets.setdefault(match[1], {})[match[2]] = match[3]
+            sets.setdefault(match[1], (line, {}))[1][match[2]] = match[3]
+    return sets
+
+
+def _devices(found, sets):
+    """(line, properties) of each, with -global, and @sets without the rest."""
     defaults = {}
     for line, value in found.get('global', []):
         match = re.fullmatch(r'([^.=]+)\.([^=]+)=(.*)', value)
@@ -109,20 +124,26 @@ def _devices(found):
             defaults.setdefault(match[1], {})[match[2]] = match[3]
     for line, value in found.get('device', []):
         values = options.parse(line, value, 'driver')
-        more = {} if value.startswith('{') else sets.get(values.get('id'), {})
-        yield line, {**defaults.get(values.get('driver'), {}), **values,
-                     **options.nested(dict(more))}
+        driver = values.get('driver')
+        _line, more = ((line, {}) if value.startswith('{') else
+                       sets.pop(values.get('id'), (line, {})))
+        # The disk is a device inside that of its bus
+        inner = ('virtio-blk-device' if DISK.fullmatch(str(driver)) else None)
+        yield line, {**defaults.get(inner, {}), **defaults.get(driver, {}),
+                     **values, **options.nested(dict(more))}
 
 
-def _add_device(vm, line, values, nodes, drives):
+def _add_device(vm, line, name, values, nodes, drives):
     if not DISK.fullmatch(str(values.get('driver'))):
         vm.others.add(values.get('iothread'))
-        for name, _queues in _mapping(line, values) or ():
-            vm.others.add(name)
+        for other, _queues in _mapping(line, values) or ():
+            vm.others.add(other)
         return
     place = f'line {line}, {values.get("id") or values["driver"]}'
     disk = Disk(place, queues(place, values.get('num-queues')),
-                values.get('iothread'), _mapping(line, values))
+                values.get('iothread'), _mapping(line, values), id=name,
+                own={key: values[key] for key in own.PROPERTIES
+                     if key in values})
     drive = values.get('drive')
     if drive in drives:
         _add_drive(disk, drives[drive])

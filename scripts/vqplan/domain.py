@@ -4,7 +4,7 @@
 from xml.etree import ElementTree
 from xml.parsers import expat
 
-from . import PlanError, cmdline, cpulist, libvirt, options
+from . import PlanError, cmdline, cpulist, libvirt, options, own
 from .vm import Disk, Pin, Vm
 
 # Far more than vCPUs can use
@@ -13,6 +13,8 @@ MAX_IOTHREADS = 65536
 HINTS = {'aio': "say io='native' with cache='none', or io='io_uring'",
          'direct': "say cache='none' or cache='directsync'",
          'queues': 'queues'}
+
+QEMU = f'{{{libvirt.QEMU}}}'
 
 
 def read(data):
@@ -37,19 +39,39 @@ def read(data):
     for driver in root.iterfind('devices/controller/driver'):
         _read_other(vm, driver)
     arguments = [(i + 1, arg.get('value', '')) for i, arg in enumerate(
-        root.iterfind(f'{{{libvirt.QEMU}}}commandline/{{{libvirt.QEMU}}}arg'))]
-    for disk in _added(vm, arguments):
-        disk.place = disk.place.replace('line', 'qemu:arg', 1)
+        root.iterfind(f'{QEMU}commandline/{QEMU}arg'))]
+    _override(vm, root)
+    _add_arguments(vm, arguments)
     return vm
 
 
-def _added(vm, arguments):
-    before = len(vm.disks)
+def _override(vm, root):
+    """What <qemu:override> says of disks."""
+    for device in root.iterfind(f'{QEMU}override/{QEMU}device'):
+        for item in device.iterfind(f'{QEMU}frontend/{QEMU}property'):
+            for disk in vm.disks:
+                if (disk.id == device.get('alias')
+                        and item.get('name') in own.PROPERTIES):
+                    disk.own[item.get('name')] = item.get('value')
+
+
+def _add_arguments(vm, arguments):
+    before = list(vm.disks)
     try:
-        cmdline.add_arguments(vm, arguments)
+        sets = cmdline.add_arguments(vm, arguments)
     except PlanError as err:
         raise PlanError(str(err).replace('line', 'qemu:arg', 1)) from err
-    return vm.disks[before:]
+    for disk in before:
+        line, values = sets.get(disk.id, (None, {}))
+        if line:
+            vm.refused.append((
+                f'qemu:arg {line}, {disk.id}', 'libvirt 9.0 and later '
+                'describe devices in JSON, and QEMU refuses a -set for those; '
+                'say <qemu:override>'))
+        disk.own.update({key: values[key] for key in own.PROPERTIES
+                         if key in values})
+    for disk in vm.disks[len(before):]:
+        disk.place = disk.place.replace('line', 'qemu:arg', 1)
 
 
 def _refuse_doctype(data):
@@ -115,8 +137,11 @@ def _read_disk(vm, element):
         return
     driver = element.find('driver')
     name = _get(element.find('target'), 'dev') or '?'
+    # Only an alias of this form is the user's
+    alias = _get(element.find('alias'), 'name') or ''
     disk = Disk(f'disk {name}', cmdline.queues(f'disk {name}',
-                                               _get(driver, 'queues')))
+                                               _get(driver, 'queues')),
+                id=alias if alias.startswith('ua-') else _alias(name))
     if _get(driver, 'iothread'):
         disk.iothread = f"iothread{driver.get('iothread')}"
     mapping = None if driver is None else driver.find('iothreads')
@@ -131,6 +156,14 @@ def _read_disk(vm, element):
         disk.aio_given = _get(driver, 'io') is not None
         disk.direct = _get(driver, 'cache') in ('none', 'directsync')
     vm.disks.append(disk)
+
+
+def _alias(target):
+    """As libvirt makes it: virtio-disk0 of "vda"."""
+    number = 0
+    for letter in target[2:]:
+        number = 26 * number + ord(letter) - ord('a') + 1
+    return f'virtio-disk{number - 1}'
 
 
 def _read_other(vm, driver):

@@ -100,7 +100,8 @@ def _pinned(request, topology, cpus):
         taken.update(own[:len(vcpus)])
         shared = []
         # Several disks shall not be on one IOThread for want of a second CPU
-        least = 2 if len(request.disks) > 1 and len(homes) == 1 else 1
+        least = 2 if (len(request.disks) > 1 and len(homes) == 1
+                      and not request.own_iothreads) else 1
         if len(own) < min(least, len(vcpus)):
             own, whole = [], 0
             shared, place = _crowded(request, topology, node)

@@ -16,15 +16,16 @@ def findings(vm, topology, avoid):
     for pin in vm.pins:
         found += [(pin.place, text) for text in
                   (*_target(pin, vm), *_cpus(pin, topology, avoid))]
-    if not vm.named and any(pin.kind in ('iothread', 'vcpu')
-                            for pin in vm.pins):
-        found.append((vm.pins[0].place, 'threads have no such names without '
+    by_name = [pin for pin in vm.pins if pin.kind in ('iothread', 'vcpu')
+               and pin.disk is None]
+    if by_name and not vm.named:
+        found.append((by_name[0].place, 'threads have no such names without '
                       '-name ...,debug-threads=on'))
     for pin in vm.pins:
         if pin.kind in ('iothread', 'emulator'):
             found += [(pin.place, text) for text in
                       _near(pin, vm, vcpus, topology, avoid)]
-    return found + _shared(vm)
+    return found + _shared(vm) + _overruled(vm)
 
 
 def _target(pin, vm):
@@ -90,7 +91,17 @@ def _shared(vm):
         if pin.kind != 'iothread' or len(pin.cpus) != 1:
             continue
         other = first.setdefault(pin.cpus[0], pin)
-        if other.who != pin.who:
+        # No other disk can have a disk's own IOThread, nor always a CPU left
+        apart = pin.disk and other.disk and pin.disk is not other.disk
+        if other.who != pin.who and not apart:
             found.append((pin.place, f'CPU {pin.cpus[0]} is that of '
                           f'{other.who} too; give it one of its own'))
     return found
+
+
+def _overruled(vm):
+    """A taskset -a comes after the start, and moves all threads."""
+    names = [pin.who for pin in vm.pins if pin.disk]
+    return [(pin.place, f'it moves {names[0]} too, away from the CPUs of '
+             'iothread-cpus; leave -a out, and name threads')
+            for pin in vm.pins if pin.kind == 'all' and names]

@@ -25,6 +25,7 @@ class Request:
     node: int = None            # only the CPUs of it are
     avoid: tuple = ()           # these are not
     first: int = 0              # number of the first IOThread
+    own_iothreads: bool = False # each disk makes IOThreads for itself
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +70,10 @@ def make_plan(request, topology):
                         group.vcpus[i::group.iothreads],
                         [group.own[i]] if group.own else group.shared)
                for i in range(group.iothreads)]
-        why.append(_where(group, new, topology))
+        why.append(_where(group, new, topology, _prefix(request)))
         iothreads += new
+    if request.own_iothreads:
+        _check_round_robin(iothreads, request.vcpus)
     why += _remarks(request, topology, disk_nodes)
     if request.pins and request.cpus is None and any(g.own for g in found):
         why.append('The search begins behind the vCPUs, and CPU 0 comes last, '
@@ -100,7 +103,8 @@ def _number(request, topology, found):
         return _given_number(request, found)
     wanted = -(-request.vcpus // VCPUS_PER_IOTHREAD)
     reason = f'one for every {VCPUS_PER_IOTHREAD} vCPUs'
-    least = 2 if len(request.disks) > 1 and request.vcpus > 1 else 1
+    least = 2 if (len(request.disks) > 1 and request.vcpus > 1
+                  and not request.own_iothreads) else 1
     if wanted < least:
         wanted, reason = least, 'two, because there are several disks'
     if len(found) > wanted:
@@ -136,8 +140,25 @@ def _given_number(request, found):
     return number, f'{count(number, "IOThread")}, as asked'
 
 
-def _where(group, iothreads, topology):
-    who = 'iothread' + ranges([t.number for t in iothreads])
+def _check_round_robin(iothreads, vcpus):
+    for place, thread in enumerate(iothreads):
+        if thread.queues != list(range(place, vcpus, len(iothreads))):
+            raise PlanError(
+                f'--own-iothreads: {thread.name} is for virtqueues '
+                f'{ranges(thread.queues)} here, those of the vCPUs near it, '
+                'and a disk\'s own IOThreads serve them round-robin; leave '
+                'the option out')
+
+
+def _prefix(request):
+    """What is before the number in an IOThread's name."""
+    if not request.own_iothreads:
+        return 'iothread'
+    return 'disk0.' if len(request.disks) == 1 else 'diskN.'
+
+
+def _where(group, iothreads, topology, prefix):
+    who = prefix + ranges([t.number for t in iothreads])
     if not group.own:
         if group.shared is None:
             return (f'{who} not pinned: it is not known which CPUs are near '

@@ -17,6 +17,16 @@ def mapping(iothreads):
         for thread in iothreads]}
 
 
+def own(iothreads):
+    """Properties of a disk that makes such ones for itself."""
+    sets = [ranges(sorted(thread.cpus)) for thread in iothreads
+            if thread.cpus is not None]
+    if len(set(sets)) == 1:
+        sets = sets[:1]
+    return {'iothreads': len(iothreads),
+            **({'iothread-cpus': sets} if sets else {})}
+
+
 def blockdev(number, path, aio):
     """The block node of host device @path."""
     return {'driver': 'host_device', 'node-name': f'drive{number}',
@@ -27,7 +37,8 @@ def device(number, plan):
     """The disk of that number."""
     return {'driver': 'virtio-blk-pci', 'id': f'disk{number}',
             'drive': f'drive{number}', 'num-queues': plan.request.vcpus,
-            **mapping(plan.iothreads)}
+            **(own(plan.iothreads) if plan.request.own_iothreads
+               else mapping(plan.iothreads))}
 
 
 def compact(value):
@@ -38,6 +49,16 @@ def compact(value):
 def comment(plan, drives):
     """Why, and of @drives what the user has to add."""
     lines = list(plan.why)
+    if plan.request.own_iothreads:
+        lines.append('Needs QEMU with this project\'s series: stock has '
+                     'neither iothreads= nor iothread-cpus= for a disk')
+        if len(plan.request.disks) > 1:
+            lines.append(f'{len(plan.request.disks)} disks make '
+                         f'{len(plan.request.disks) * len(plan.iothreads)} '
+                         'IOThreads' + (
+                             '; those with the same number after the dot are '
+                             'for the same CPUs'
+                             if plan.iothreads[0].cpus else ''))
     if drives:
         lines.append('Add -blockdev for ' + ', '.join(drives) + ': with aio='
                      'native and cache.direct=on, or with aio=io_uring')
@@ -54,8 +75,8 @@ def text(plan, vm, aio):
     lines += ['vq_args=(',
               f'    -name {vm},debug-threads=on -pidfile {vm}.pid',
               f'    -smp {plan.request.vcpus}']
-    lines += [f'    -object iothread,id={thread.name}'
-              for thread in plan.iothreads]
+    threads = [] if plan.request.own_iothreads else plan.iothreads
+    lines += [f'    -object iothread,id={thread.name}' for thread in threads]
     for i, path in enumerate(plan.request.disks):
         if path is not None:
             lines.append('    -blockdev '
@@ -66,7 +87,7 @@ def text(plan, vm, aio):
     pins = [(f'CPU {vcpu}/KVM', cpus)
             for vcpu, cpus in sorted(plan.request.pins.items())]
     pins += [(f'IO {thread.name}', thread.cpus)
-             for thread in plan.iothreads if thread.cpus is not None]
+             for thread in threads if thread.cpus is not None]
     if pins:
         lines += ['# and when it runs: vq_pin', 'vq_tid() {',
                   f'    grep -lxF "$1" /proc/"$(cat {vm}.pid)"/task/*/comm |'

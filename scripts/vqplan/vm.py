@@ -14,6 +14,9 @@ class Disk:
     aio: object = None          # None: what is below has no aio=
     aio_given: bool = False     # it is not just the default
     direct: bool = False        # no host page cache
+    id: str = ''                # what its own IOThreads are named after
+    own: dict = dataclasses.field(default_factory=dict)
+    # the properties that ask for them, as given
 
 
 @dataclasses.dataclass
@@ -23,6 +26,7 @@ class Pin:
     kind: str                   # "iothread", "vcpu", "emulator" or "all"
     who: object                 # id or number
     cpus: list
+    disk: object = None         # the Disk whose property it is
 
 
 @dataclasses.dataclass
@@ -37,5 +41,7 @@ class Vm:
     # ids of IOThreads that something else has, such as virtio-scsi
     nodes: int = 0              # NUMA nodes of the guest, if it has any
     named: bool = True          # threads have names that pins can go by
+    refused: list = dataclasses.field(default_factory=list)
+    # (place, text) of what QEMU does not take in this form
     hints: dict = dataclasses.field(default_factory=dict)
     # what to do about "cache" and "queues", in the words of the source

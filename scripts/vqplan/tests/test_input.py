@@ -15,6 +15,10 @@ class Options(ProgramTest):
                 ('give one of --vcpus',),
                 ('give one of --vcpus', '--vcpus', '2', '--check', 'x'),
                 ('--cpus is not for --check', '--check', 'x', '--cpus', '1'),
+                ('--own-iothreads is not for --check', '--check', 'x',
+                 '--own-iothreads'),
+                ('--own-iothreads is for --format qemu', '--vcpus', '2',
+                 '--own-iothreads', '--format', 'libvirt'),
                 ('"0" is no number from 1', '--vcpus', '0'),
                 ('"-1" is no|expected one argument', '--vcpus', '-1'),
                 ('"1e3" is no number', '--vcpus', '1e3'),
@@ -49,6 +53,10 @@ class Options(ProgramTest):
             with self.subTest(options):
                 self.must_fail(pattern, '--topology', host('two-nodes-smt'),
                                '--vcpus', '2', *options)
+        # Round-robin would be by chance: vCPUs 0-1 are on node 0, 2-3 on 1
+        self.must_fail('--own-iothreads: iothread0 is for virtqueues 0-1 here',
+                       '--topology', host('two-nodes-smt'), '--vcpus', '4',
+                       '--pin', '0,2,24,26', '--own-iothreads')
         self.must_fail('no block device /dev/nosuch', '--vcpus', '2',
                        '--disk', '/dev/nosuch')
 
@@ -101,6 +109,15 @@ class Check(ProgramTest):
                 ('is for a shell to expand', '-device "$(disk 1)"'),
                 ('0 virtqueues', DISK[:-1] + ',num-queues=0'),
                 ('9999 virtqueues', DISK[:-1] + ',num-queues=9999'),
+                ('iothreads=x is neither', DISK[:-1] + ',iothreads=x'),
+                ('iothreads=-1 is neither', DISK[:-1] + ',iothreads=-1'),
+                ('iothreads=True is neither', '-device \'{"driver":'
+                 '"virtio-blk-pci","iothreads":true}\''),
+                ('iothread-cpus has "0-"', DISK[:-1] + ',iothread-cpus=0-'),
+                ('iothread-cpus has "0-3:1/2"|"1/2"', '-device \'{"driver":'
+                 '"virtio-blk-pci","iothread-cpus":["0-3:1/2"]}\''),
+                ('iothread-cpus has "1"', '-device \'{"driver":'
+                 '"virtio-blk-pci","iothread-cpus":[1]}\''),
                 ('vCPUs cannot be', DISK + '-smp 99999999'),
                 ('vCPUs cannot be', '<domain><vcpu>0</vcpu></domain>'),
                 ('are too many', '<domain><iothreads>9999999</iothreads>'

@@ -57,6 +57,29 @@ class Number(ProgramTest):
         """one at least for each node with vCPUs"""
         self.assertEqual(self.numbers((BIG, 4, pins(1, 25, 49, 73))), [4])
 
+    def test_own(self):
+        """each disk's own: round-robin or refused, and one may be enough"""
+        self.assertEqual(len(make(BIG, 4, None, [None] * 2,
+                                  own_iothreads=True).iothreads), 1)
+        random = Random(1)
+        refused = 0
+        for _ in range(300):
+            vcpus = random.randint(1, 24)
+            own = pins(*random.sample(BIG.online, vcpus))
+            try:
+                answer = make(BIG, vcpus, own, own_iothreads=True)
+            except PlanError as err:
+                refused += 1
+                self.assertRegex(str(err),
+                                 r'^--own-iothreads: iothread\d+ is ')
+                answer = make(BIG, vcpus, own)
+                self.assertGreater(len(answer.iothreads), 1)
+                continue
+            number = len(answer.iothreads)
+            for i, thread in enumerate(answer.iothreads):
+                self.assertEqual(thread.queues, list(range(i, vcpus, number)))
+        self.assertTrue(0 < refused < 300)
+
     def test_given(self):
         """as asked, if that can be"""
         for number in (1, 3, 8):

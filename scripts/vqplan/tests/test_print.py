@@ -18,7 +18,8 @@ GOLDEN = {
     'one-node-one-thread.xml': (
         'one-node', '--vcpus', '4', '--pin', '4-7', '--aio', 'io_uring',
         '--format', 'libvirt', '--disk', '/dev/mapper/vg-a--b'),
-    'two-nodes.out': ('two-nodes-smt', '--vcpus', '8', '--pin', '24-31', *NVME),
+    'two-nodes.out': ('two-nodes-smt', '--vcpus', '8', '--pin', '24-31',
+                      *NVME),
     'two-nodes-far.out': ('two-nodes-smt', '--vcpus', '8', '--pin', '4-11',
                          *NVME),
     'two-nodes.xml': ('two-nodes-smt', '--vcpus', '8', '--pin', '24-31',
@@ -28,6 +29,10 @@ GOLDEN = {
         'libvirt-qemu-commandline'),
     'two-nodes-unpinned.out': ('two-nodes-smt', '--vcpus', '8', '--disks',
                               '2'),
+    'two-nodes-own.out': ('two-nodes-smt', '--vcpus', '8', '--pin', '24-31',
+                          *NVME, '--own-iothreads'),
+    'one-node-own.out': ('one-node', '--vcpus', '8', '--pin', '0-7=0-7',
+                         '--disks', '2', '--own-iothreads'),
     '96-cpus.out': ('96-cpus', '--vcpus', '32', '--pin', '28-43,72-87',
                    '--avoid', '24-27', '--disks', '3'),
     '96-cpus.xml': ('96-cpus', '--vcpus', '6', '--pin', '0-5=48-71',
@@ -80,8 +85,8 @@ class Golden(ProgramTest):
         done = run('--help')
         self.assertEqual((done.returncode, done.stderr), (0, ''))
         for option in ('vcpus', 'pin', 'disks', 'disk', 'iothreads', 'cpus',
-                       'node', 'avoid', 'aio', 'format', 'name', 'topology',
-                       'record', 'check'):
+                       'node', 'avoid', 'aio', 'format', 'own-iothreads',
+                       'name', 'topology', 'record', 'check'):
             self.assertRegex(done.stdout, f'\n  --{option} ')
 
 

@@ -86,6 +86,30 @@ class Qemu(ProgramTest):
                             property='num-queues'), int(options[1]))
                     self.quit()
 
+    def test_own(self):
+        """a disk's own IOThreads: as many, of these names, on these CPUs"""
+        cpus = sorted(os.sched_getaffinity(0))
+        number = min(len(cpus), 2)
+        text = self.plan('--vcpus', '4', '--disks', '2', '--iothreads',
+                         str(number), '--cpus', ','.join(map(str, cpus)),
+                         '--own-iothreads', '--topology', '/sys')
+        self.assertNotIn('-object', text)
+        for _base, path in OURS:
+            with self.subTest(path):
+                self.shell(text, path, self.nodes(2))
+                threads = self.threads()
+                self.assertEqual(sorted(threads), [
+                    f'disk{i}.{j}' for i in range(2) for j in range(number)])
+                for name, tid in threads.items():
+                    self.assertEqual(os.sched_getaffinity(tid),
+                                     {cpus[int(name[-1])]})
+                self.assertEqual(
+                    [item['vqs'] for item in self.qmp(
+                        'qom-get', path='/machine/peripheral/disk1',
+                        property='iothread-vq-mapping-resolved')],
+                    [list(range(i, 4, number)) for i in range(number)])
+                self.quit()
+
     def test_pins(self):
         """vq_pin moves the threads"""
         cpu = max(os.sched_getaffinity(0))
