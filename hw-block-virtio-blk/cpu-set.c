@@ -8,21 +8,23 @@
 #include "hw/block/virtio-blk/cpu-set.h"
 #include "hw/block/virtio-blk/vq-plan.h"
 #include "qapi/error.h"
-#include "qapi/qapi-builtin-visit.h"
-#include "qapi/string-input-visitor.h"
 #include "qapi/util.h"
 #include "qemu/bitmap.h"
 
 CpuSet *cpu_set_parse(const char *text)
 {
-    Visitor *v = string_input_visitor_new(text);
+    g_auto(GStrv) words = g_strsplit(text, ",", -1);
     g_autoptr(uint16List) cpus = NULL;
+    uint16List **tail = &cpus;
     const uint16List *cpu;
     unsigned long nbits = 0;
     CpuSet *set;
 
-    visit_type_uint16List(v, NULL, &cpus, NULL);
-    visit_free(v);
+    for (char **word = words; *word; word++) {
+        if (!vq_plan_parse_range(*word, &tail)) {
+            return NULL;
+        }
+    }
     if (!cpus) {
         return NULL;
     }

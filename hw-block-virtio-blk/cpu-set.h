@@ -17,7 +17,8 @@ typedef struct CpuSet {
 
 /**
  * cpu_set_parse:
- * @text: numbers of host CPUs as QEMU's integer lists have them, "0-3,8"
+ * @text: numbers of host CPUs as QEMU, taskset and the kernel have them,
+ * "0-3,8"
  *
  * Returns: the set, which the caller frees with g_free(), or NULL if @text is
  * no such list or names no CPU.

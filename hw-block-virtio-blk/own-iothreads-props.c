@@ -146,11 +146,15 @@ static void set_cpus(Object *obj, Visitor *v, const char *name, void *opaque,
         }
         list = split_sets(text);
         break;
-    default:
+    case QTYPE_QLIST:
         if (!visit_type_strList(v, name, &list, errp)) {
             return;
         }
         break;
+    default:
+        error_setg(errp, "Invalid parameter type for '%s', expected: array or "
+                   "string", name);
+        return;
     }
 
     if (cpu_set_check_list(name, list, errp)) {
@@ -184,8 +188,8 @@ static void release_cpus(Object *obj, const char *name, void *opaque)
 const PropertyInfo own_iothreads_prop_cpus = {
     COMPAT_PROPERTY_TYPE("strList|str"),
     .description = "host CPUs for the disk's own IOThreads: [\"0-3,8\"] for "
-                   "all of them, or one set for each; \"0-3:4-7\" is the same "
-                   "as [\"0-3\", \"4-7\"]",
+                   "all of them, or one set for each; as text 0-3:4-7, where "
+                   "key=value wants a comma twice",
     .print = print_cpus,
     .get = get_cpus,
     .set = set_cpus,

@@ -211,19 +211,28 @@ char *vq_plan_list_to_text(const IOThreadVirtQueueMappingList *list)
     return g_strdup(text->str);
 }
 
-/* Append what @text says, "3" or "4-7". Returns: false if it says neither. */
-static bool vq_plan_parse_range(const char *text, uint16List ***tail)
+/* Read a decimal number, without a sign, and move @text behind it */
+static bool vq_plan_parse_index(const char **text, unsigned *index)
+{
+    return g_ascii_isdigit(**text) &&
+           qemu_strtoui(*text, text, 10, index) == 0 && *index <= UINT16_MAX;
+}
+
+bool vq_plan_parse_range(const char *text, uint16List ***tail)
 {
     unsigned first, last;
 
-    if (qemu_strtoui(text, &text, 10, &first) < 0) {
+    if (!vq_plan_parse_index(&text, &first)) {
         return false;
     }
     last = first;
-    if (*text == '-' && qemu_strtoui(text + 1, &text, 10, &last) < 0) {
-        return false;
+    if (*text == '-') {
+        text++;
+        if (!vq_plan_parse_index(&text, &last)) {
+            return false;
+        }
     }
-    if (*text || first > last || last > UINT16_MAX) {
+    if (*text || first > last) {
         return false;
     }
     for (unsigned i = first; i <= last; i++) {

@@ -97,6 +97,17 @@ char *vq_plan_idle_names(const VqPlan *plan,
 void vq_plan_append_ranges(GString *text, const uint16List *indices);
 
 /**
+ * vq_plan_parse_range:
+ * @text: decimal, "3" or "4-7"
+ * @tail: end of the list to append to
+ *
+ * Returns: whether @text is one of both; if not, @tail is as it was.
+ *
+ * Context: any thread.
+ */
+bool vq_plan_parse_range(const char *text, uint16List ***tail);
+
+/**
  * vq_plan_list_to_text:
  * @list: a mapping or NULL
  *

@@ -264,7 +264,10 @@ static const VqRefusal refusals[] = {
     { "cpus/number", CPUS("[0]"),
       "Invalid parameter type for 'iothread-cpus[0]', expected: string" },
     { "cpus/object", CPUS("{}"),
-      "Invalid parameter type for 'iothread-cpus', expected: array" },
+      "Invalid parameter type for 'iothread-cpus', expected: array or "
+      "string" },
+    { "cpus/hex", CPUS("[\"0x1\"]"), NO_CPUS("0", "0x1") },
+    { "cpus/comma", CPUS("[\"0,\"]"), NO_CPUS("0", "0,") },
     { "cpus/too-many", CPUS("[\"0\",\"0\",\"0\"]"),
       "Parameter 'iothread-cpus' expects one set of host CPUs, or one for each "
       "of 2 IOThreads, not 3 sets" },
