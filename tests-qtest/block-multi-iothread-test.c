@@ -19,16 +19,13 @@ static VqWatchdog *dog;
 static VqLoadConfig parse(const char *options, int64_t disk_size)
 {
     g_autofree char *line =
-        g_strdup_printf("vq-load --qemu %s --aio threads --dir %s "
+        g_strdup_printf("--qemu %s --aio threads --dir %s "
                         "--disk-size %" PRId64 " --queues 4 --iothreads 4 "
                         "--depth 16 --threads 2 --stall 5 %s",
                         g_getenv("QTEST_QEMU_BINARY"), g_get_tmp_dir(),
                         disk_size, options);
-    char **argv; /* which the configuration refers to */
-    int argc;
 
-    g_assert_true(g_shell_parse_argv(line, &argc, &argv, NULL));
-    return vq_load_config_parse(argc, argv);
+    return vq_load_config_parse_line(line);
 }
 
 /* The load is not started yet; from now on QEMU has until the deadline */

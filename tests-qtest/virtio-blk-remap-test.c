@@ -123,16 +123,8 @@ static void assert_moves(const VqRemapResult *result, const char *before,
 static unsigned count_detached(VqTest *t, unsigned vq)
 {
     g_autofree char *needle = g_strdup_printf("device disk0 vq %u ", vq);
-    g_autofree char *log = NULL;
-    g_auto(GStrv) lines = NULL;
-    unsigned n = 0;
 
-    g_assert_true(g_file_get_contents(t->log, &log, NULL, NULL));
-    lines = g_strsplit(log, "\n", -1);
-    for (char **line = lines; *line; line++) {
-        n += strstr(*line, ":vq_entry_detach ") && strstr(*line, needle);
-    }
-    return n;
+    return vq_test_count_event(t, "vq_entry_detach", needle);
 }
 
 /* While the disk is served; virtqueue 0 takes all along as the node moves */

@@ -92,22 +92,15 @@ static void test_model(void)
 static VqLoadConfig parse(const char *options)
 {
     g_autofree char *line =
-        g_strdup_printf("vq-load --qemu %s --backend raw --aio threads "
+        g_strdup_printf("--qemu %s --backend raw --aio threads "
                         "--dir %s --disk-size 8388608 --queues 4 "
                         "--iothreads 2 --depth 8 --verify --requests 500 "
                         "--stall 30 --mix read=10,write=10,flush=1,"
                         "discard=1,write-zeroes=1 %s",
                         g_getenv("QTEST_QEMU_BINARY"), g_get_tmp_dir(),
                         options);
-    g_auto(GStrv) words = NULL;
-    g_autofree char **argv = NULL;
-    int argc;
 
-    g_assert_true(g_shell_parse_argv(line, &argc, &words, NULL));
-    /* The parser takes words out */
-    argv = g_new0(char *, argc + 1);
-    memcpy(argv, words, argc * sizeof(*argv));
-    return vq_load_config_parse(argc, argv);
+    return vq_load_config_parse_line(line);
 }
 
 static VqLoad *start_load(const VqLoadConfig *config)

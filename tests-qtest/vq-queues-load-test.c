@@ -37,25 +37,18 @@ static VqLoadConfig parse(const char *options, const Reader *readers)
 {
     g_autoptr(GString) qmp = g_string_new(NULL);
     g_autofree char *line = NULL;
-    g_auto(GStrv) words = NULL;
-    g_autofree char **argv = NULL;
-    int argc;
 
     for (unsigned i = 0; i < NUM_READERS; i++) {
         g_string_append_printf(qmp, " -qmp unix:%s,server=on,wait=off",
                                readers[i].socket);
     }
-    line = g_strdup_printf("vq-load --qemu %s --backend null-co --queues %u "
+    line = g_strdup_printf("--qemu %s --backend null-co --queues %u "
                            "--depth %u --block-size %u --qemu-args '%s' "
                            "--mix read=8,write=4,flush=1,discard=1,"
                            "write-zeroes=1 --stall 30 %s",
                            g_getenv("QTEST_QEMU_BINARY"), NUM_QUEUES, DEPTH,
                            BLOCK, qmp->str, options);
-    g_assert_true(g_shell_parse_argv(line, &argc, &words, NULL));
-    /* The parser takes words out */
-    argv = g_new0(char *, argc + 1);
-    memcpy(argv, words, argc * sizeof(*argv));
-    return vq_load_config_parse(argc, argv);
+    return vq_load_config_parse_line(line);
 }
 
 /*

@@ -24,44 +24,10 @@ typedef struct Case {
 static VqLoadConfig parse(const char *options)
 {
     g_autofree char *line = g_strdup_printf(
-        "vq-load --qemu %s --queues %u --stall 30 %s",
+        "--qemu %s --queues %u --stall 30 %s",
         g_getenv("QTEST_QEMU_BINARY"), NUM_QUEUES, options);
-    g_auto(GStrv) words = NULL;
-    g_autofree char **argv = NULL;
-    int argc;
 
-    g_assert_true(g_shell_parse_argv(line, &argc, &words, NULL));
-    /* The parser takes words out */
-    argv = g_new0(char *, argc + 1);
-    memcpy(argv, words, argc * sizeof(*argv));
-    return vq_load_config_parse(argc, argv);
-}
-
-/* Returns: @owners, IOThreads by virtqueue, as JSON to be freed */
-static char *make_mapping(const int *owners)
-{
-    g_autoptr(GString) json = g_string_new("[");
-
-    for (int i = 0; i < NUM_IOTHREADS; i++) {
-        const char *sep = "";
-
-        for (unsigned vq = 0; vq < NUM_QUEUES; vq++) {
-            if (owners[vq] == i) {
-                if (!*sep) {
-                    g_string_append_printf(json, "%s{\"iothread\":\"iothread%d"
-                                           "\",\"vqs\":[",
-                                           json->len > 1 ? "," : "", i);
-                }
-                g_string_append_printf(json, "%s%u", sep, vq);
-                sep = ",";
-            }
-        }
-        if (*sep) {
-            g_string_append(json, "]}");
-        }
-    }
-    g_string_append(json, "]");
-    return g_strdup(json->str);
+    return vq_load_config_parse_line(line);
 }
 
 /* The answer has those whose owner is another one now, and only these */
@@ -178,7 +144,7 @@ static void test_load(const void *opaque)
 
         memcpy(old, owners, sizeof(old));
         new_owners(rand, owners);
-        mapping = owners[0] == MAIN_LOOP ? NULL : make_mapping(owners);
+        mapping = owners[0] == MAIN_LOOP ? NULL : vq_remap_mapping(owners, NUM_QUEUES);
         dog = vq_watchdog_begin(vq_load_guest(load)->pid, 60);
         vq_remap(qts, DISK, mapping, &result);
         assert_moves(&result, old, owners);

@@ -11,6 +11,35 @@
 #include "qapi/qobject-input-visitor.h"
 #include "vq-remap.h"
 
+char *vq_remap_mapping(const int *owners, unsigned num)
+{
+    g_autoptr(GString) json = g_string_new("[");
+    int last = 0;
+
+    for (unsigned vq = 0; vq < num; vq++) {
+        last = MAX(last, owners[vq]);
+    }
+    for (int i = 0; i <= last; i++) {
+        const char *sep = "";
+
+        for (unsigned vq = 0; vq < num; vq++) {
+            if (owners[vq] == i) {
+                if (!*sep) {
+                    g_string_append_printf(json, "%s{\"iothread\":\"iothread%d"
+                                           "\",\"vqs\":[",
+                                           json->len > 1 ? "," : "", i);
+                }
+                g_string_append_printf(json, "%s%u", sep, vq);
+                sep = ",";
+            }
+        }
+        if (*sep) {
+            g_string_append(json, "]}");
+        }
+    }
+    return g_strdup_printf("%s]", json->str);
+}
+
 static char *make_command(const char *device, const char *mapping)
 {
     return g_strdup_printf("{\"execute\":"

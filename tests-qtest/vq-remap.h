@@ -25,6 +25,12 @@ typedef struct VqRemapResult {
 } VqRemapResult;
 
 /*
+ * Returns: JSON, to be freed, that gives virtqueue i of @num to the IOThread
+ * "iothread" with number @owners[i]
+ */
+char *vq_remap_mapping(const int *owners, unsigned num);
+
+/*
  * Map @device's virtqueues to @mapping, JSON with a list, or to the main loop
  * if it is NULL. @result is filled in, unless it is NULL.
  * Returns: NULL, or the error's text, to be freed

@@ -71,38 +71,10 @@ static int random_iothread(Soak *s)
     return index;
 }
 
-/* JSON, to be freed; NULL for the main loop */
-static char *make_mapping(const int *owners, unsigned num)
-{
-    g_autoptr(GString) json = g_string_new("[");
-
-    if (owners[0] == MAIN_LOOP) {
-        return NULL;
-    }
-    for (int i = 0; i < IOTHREADS + EXTRA; i++) {
-        const char *sep = "";
-
-        for (unsigned vq = 0; vq < num; vq++) {
-            if (owners[vq] == i) {
-                if (!*sep) {
-                    g_string_append_printf(json, "%s{\"iothread\":\"iothread%d"
-                                           "\",\"vqs\":[",
-                                           json->len > 1 ? "," : "", i);
-                }
-                g_string_append_printf(json, "%s%u", sep, vq);
-                sep = ",";
-            }
-        }
-        if (*sep) {
-            g_string_append(json, "]}");
-        }
-    }
-    return g_strdup_printf("%s]", json->str);
-}
-
 static void remap(Soak *s, const char *device, const int *owners, unsigned num)
 {
-    g_autofree char *mapping = make_mapping(owners, num);
+    g_autofree char *mapping =
+        owners[0] == MAIN_LOOP ? NULL : vq_remap_mapping(owners, num);
     VqRemapResult result;
 
     vq_remap(s->qts, device, mapping, &result);

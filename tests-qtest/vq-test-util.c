@@ -342,10 +342,15 @@ static unsigned vq_test_find_trace(VqTest *t, const char *event,
     return n;
 }
 
+unsigned vq_test_count_event(VqTest *t, const char *event, const char *needle)
+{
+    return vq_test_find_trace(t, event, needle, NULL, 0);
+}
+
 unsigned vq_test_count_trace(VqTest *t, const char *event, const char *needle,
                              pid_t tid)
 {
-    unsigned n = vq_test_find_trace(t, event, needle, NULL, 0);
+    unsigned n = vq_test_count_event(t, event, needle);
     g_autofree pid_t *tids = g_new(pid_t, n);
 
     vq_test_find_trace(t, event, needle, tids, n);

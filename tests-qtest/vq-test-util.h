@@ -126,6 +126,9 @@ unsigned vq_test_traced_threads(VqTest *t, const char *needle, pid_t *tids,
 unsigned vq_test_count_trace(VqTest *t, const char *event, const char *needle,
                              pid_t tid);
 
+/* The same, by any thread */
+unsigned vq_test_count_event(VqTest *t, const char *event, const char *needle);
+
 /* Read one sector through virtqueue @vq; returns the thread that handled it */
 pid_t vq_test_read(VqTest *t, unsigned vq);
 

@@ -350,3 +350,17 @@ VqLoadConfig vq_load_config_parse(int argc, char **argv)
     }
     return c;
 }
+
+VqLoadConfig vq_load_config_parse_line(const char *line)
+{
+    g_autofree char *command = g_strconcat("vq-load ", line, NULL);
+    g_auto(GStrv) words = NULL;
+    g_autofree char **argv = NULL;
+    int argc;
+
+    g_assert_true(g_shell_parse_argv(command, &argc, &words, NULL));
+    /* The parser takes words out */
+    argv = g_new0(char *, argc + 1);
+    memcpy(argv, words, argc * sizeof(*argv));
+    return vq_load_config_parse(argc, argv);
+}

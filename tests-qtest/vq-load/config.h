@@ -82,4 +82,7 @@ char *vq_load_config_check(const VqLoadConfig *config);
 /* Parse the command line; exits with status 2 if it makes no sense */
 VqLoadConfig vq_load_config_parse(int argc, char **argv);
 
+/* The same for options in one @line, in shell syntax */
+VqLoadConfig vq_load_config_parse_line(const char *line);
+
 #endif /* TESTS_QTEST_VQ_LOAD_CONFIG_H */
