@@ -162,9 +162,11 @@ static const LoadCase load_cases[] = {
     { "large", "--block-size 65536 --segments 16" },
     { "wave", "--wave --threads 2" },
     { "depth-1", "--depth 1" },
+    { "hot", "--hot 1,3 --cold-ns 10000" },
     { "io_uring", "--aio io_uring" },
     { "buffered", "--aio io_uring --buffered" },
     { "null-co", "--backend null-co" },
+    { "latency", "--backend null-co --latency-ns 100000" },
 };
 
 static void test_consumer(void)

@@ -13,7 +13,6 @@
 
 #define EXIT_USAGE 2
 #define SECTOR 512
-#define MAX_QUEUES 256
 #define MAX_IOTHREADS 256
 #define MAX_SEGMENTS 128
 #define MAX_RING 1024 /* VIRTQUEUE_MAX_SIZE */
@@ -42,6 +41,7 @@ VqLoadConfig vq_load_config_default(void)
         .indirect = true,
         .event_idx = true,
         .depth = 64,
+        .cold_ns = 1000 * 1000,
         .block_size = 4096,
         .segments = 1,
         .threads = 1,
@@ -88,8 +88,8 @@ char *vq_load_config_check(const VqLoadConfig *config)
         return g_strdup_printf("machine \"%s\" is not pc or q35",
                                config->machine);
     }
-    if (config->queues < 1 || config->queues > MAX_QUEUES) {
-        return g_strdup_printf("queues must be 1 to %d", MAX_QUEUES);
+    if (config->queues < 1 || config->queues > VQ_LOAD_MAX_QUEUES) {
+        return g_strdup_printf("queues must be 1 to %d", VQ_LOAD_MAX_QUEUES);
     }
     if (config->iothreads > MAX_IOTHREADS) {
         return g_strdup_printf("iothreads must be 0 to %d", MAX_IOTHREADS);
@@ -116,6 +116,9 @@ char *vq_load_config_check(const VqLoadConfig *config)
         config->depth) {
         return g_strdup("disk-size must be at least "
                         "queues * depth * block-size");
+    }
+    if (config->latency_ns && !g_str_equal(config->backend, "null-co")) {
+        return g_strdup("only null-co has a latency-ns");
     }
     if (!mix_sum(config)) {
         return g_strdup("mix must have a weight that is not 0");
@@ -170,6 +173,26 @@ static void G_GNUC_PRINTF(1, 2) G_NORETURN usage_error(const char *fmt, ...)
     exit(EXIT_USAGE);
 }
 
+/* Parse "0,4,8": all but these are cold */
+static bool parse_hot(const char *text, VqLoadConfig *config)
+{
+    g_auto(GStrv) parts = g_strsplit(text, ",", -1);
+
+    for (unsigned i = 0; i < config->queues; i++) {
+        config->cold[i] = true;
+    }
+    for (char **part = parts; *part; part++) {
+        unsigned index;
+
+        if (qemu_strtoui(*part, NULL, 10, &index) < 0 ||
+            index >= config->queues) {
+            return false;
+        }
+        config->cold[index] = false;
+    }
+    return true;
+}
+
 static void parse_cpus(const char *name, const char *text, VqLoadCpus *cpus)
 {
     if (text && !vq_cpus_parse(text, cpus)) {
@@ -199,12 +222,12 @@ VqLoadConfig vq_load_config_parse(int argc, char **argv)
     static const char *const patterns[] = { "random", "sequential", NULL };
     VqLoadConfig c = vq_load_config_default();
     const char *mix = "read", *pattern = "random", *merge = "on";
-    const char *cpus = NULL, *iothread_cpus = NULL;
+    const char *cpus = NULL, *iothread_cpus = NULL, *hot = NULL;
     gboolean consumer = false, no_indirect = false, no_event_idx = false;
     gboolean legacy = false, packed = false, msix = false, qtest_kicks = false;
     gboolean verify = false, wave = false, repeat = false, buffered = false;
     gint64 disk_size = c.disk_size, seed = 0, requests = 0;
-    gint64 poll_max_ns = c.poll_max_ns;
+    gint64 poll_max_ns = c.poll_max_ns, cold_ns = c.cold_ns, latency_ns = 0;
     gint block_size = c.block_size;
     const GOptionEntry entries[] = {
         { "qemu", 0, 0, G_OPTION_ARG_FILENAME, &c.qemu,
@@ -231,6 +254,8 @@ VqLoadConfig vq_load_config_parse(int argc, char **argv)
           "through the page cache, else with O_DIRECT if it can be", NULL },
         { "disk-size", 0, 0, G_OPTION_ARG_INT64, &disk_size,
           "bytes (64 MiB)", "N" },
+        { "latency-ns", 0, 0, G_OPTION_ARG_INT64, &latency_ns,
+          "of a request to null-co (0)", "NS" },
         { "merge", 0, 0, G_OPTION_ARG_STRING, &merge,
           "merging of requests: on or off (on)", "on|off" },
         { "legacy", 0, 0, G_OPTION_ARG_NONE, &legacy,
@@ -247,6 +272,11 @@ VqLoadConfig vq_load_config_parse(int argc, char **argv)
           "kick through qtest, not the host notifiers", NULL },
         { "depth", 0, 0, G_OPTION_ARG_INT, &c.depth,
           "outstanding requests of each virtqueue (64)", "N" },
+        { "hot", 0, 0, G_OPTION_ARG_STRING, &hot,
+          "virtqueues with that depth; others have a request now and then "
+          "(all)", "LIST" },
+        { "cold-ns", 0, 0, G_OPTION_ARG_INT64, &cold_ns,
+          "from one of these requests to the next (1000000)", "NS" },
         { "block-size", 0, 0, G_OPTION_ARG_INT, &block_size,
           "bytes (4096)", "N" },
         { "segments", 0, 0, G_OPTION_ARG_INT, &c.segments,
@@ -321,7 +351,8 @@ VqLoadConfig vq_load_config_parse(int argc, char **argv)
     }
     if (disk_size <= 0 || block_size <= 0 || (int)c.depth <= 0 ||
         (int)c.iothreads < 0 || c.warmup < 0 || c.seconds <= 0 ||
-        c.stall <= 0 || requests < 0 || poll_max_ns < 0) {
+        c.stall <= 0 || requests < 0 || poll_max_ns < 0 || cold_ns < 0 ||
+        latency_ns < 0) {
         usage_error("a number is too small");
     }
     parse_cpus("cpu", cpus, &c.cpus);
@@ -329,6 +360,8 @@ VqLoadConfig vq_load_config_parse(int argc, char **argv)
     c.disk_size = disk_size;
     c.block_size = block_size;
     c.poll_max_ns = poll_max_ns;
+    c.cold_ns = cold_ns;
+    c.latency_ns = latency_ns;
     c.sequential = g_str_equal(pattern, "sequential");
     c.merge = g_str_equal(merge, "on");
     c.legacy = legacy;
@@ -347,6 +380,10 @@ VqLoadConfig vq_load_config_parse(int argc, char **argv)
     wrong = vq_load_config_check(&c);
     if (wrong) {
         usage_error("%s", wrong);
+    }
+    if (hot && !parse_hot(hot, &c)) {
+        usage_error("hot \"%s\" is not a list of virtqueues, which are 0 to %u",
+                    hot, c.queues - 1);
     }
     return c;
 }

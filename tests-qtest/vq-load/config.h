@@ -18,6 +18,8 @@ typedef enum VqLoadOp {
 
 extern const char *const vq_load_op_names[VQ_LOAD_OPS];
 
+#define VQ_LOAD_MAX_QUEUES 256
+
 /* A list of host CPUs, used in turn; none: no pinning */
 typedef struct VqLoadCpus {
     unsigned num;
@@ -32,6 +34,7 @@ typedef struct VqLoadConfig {
     const char *dir;        /* where its file goes */
     bool buffered;          /* else O_DIRECT, if the file system has it */
     uint64_t disk_size;     /* bytes */
+    uint64_t latency_ns;    /* of null-co */
     const char *machine;    /* "pc" or "q35" */
     unsigned queues;
     unsigned iothreads;     /* 0: the main loop serves the virtqueues */
@@ -49,6 +52,8 @@ typedef struct VqLoadConfig {
 
     /* The requests */
     unsigned depth;         /* outstanding requests of a virtqueue */
+    bool cold[VQ_LOAD_MAX_QUEUES]; /* a request at a time, now and then */
+    uint64_t cold_ns;       /* from one of those to the next, at least */
     uint32_t block_size;    /* bytes */
     unsigned segments;      /* descriptors for the data of a request */
     unsigned mix[VQ_LOAD_OPS]; /* weights, not all 0 */

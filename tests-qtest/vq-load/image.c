@@ -109,9 +109,11 @@ char *vq_image_blockdev(const VqLoadConfig *config, const char *path)
     if (!path) {
         /* Zeroes cost time, which only a check of them is worth */
         return g_strdup_printf("driver=null-co,node-name=disk,"
-                               "size=%" PRIu64 ",read-zeroes=%s",
+                               "size=%" PRIu64 ",read-zeroes=%s,"
+                               "latency-ns=%" PRIu64,
                                config->disk_size,
-                               config->verify ? "on" : "off");
+                               config->verify ? "on" : "off",
+                               config->latency_ns);
     }
     return g_strdup_printf("driver=%s,node-name=disk,discard=unmap,"
                            "cache.direct=%s,"

@@ -31,11 +31,13 @@ void vq_load_queue_init(VqLoadQueue *queue, VqGuest *guest, unsigned index)
     queue->index = index;
     queue->guest = guest;
     queue->virtqueue = &guest->queues[index];
-    queue->slots = g_new0(VqLoadSlot, config->depth);
-    queue->free_slots = g_new(unsigned, config->depth);
-    queue->num_free = config->depth;
-    for (unsigned i = 0; i < config->depth; i++) {
-        queue->free_slots[i] = config->depth - 1 - i;
+    queue->depth = config->cold[index] ? 1 : config->depth;
+    queue->gap_ns = config->cold[index] ? config->cold_ns : 0;
+    queue->slots = g_new0(VqLoadSlot, queue->depth);
+    queue->free_slots = g_new(unsigned, queue->depth);
+    queue->num_free = queue->depth;
+    for (unsigned i = 0; i < queue->depth; i++) {
+        queue->free_slots[i] = queue->depth - 1 - i;
     }
     queue->num_blocks = config->disk_size / config->block_size /
                         config->queues;
@@ -60,7 +62,7 @@ void vq_load_queue_cleanup(VqLoadQueue *queue)
 
 unsigned vq_load_queue_in_flight(const VqLoadQueue *queue)
 {
-    return queue->guest->config->depth - queue->num_free;
+    return queue->depth - queue->num_free;
 }
 
 /* Returns: a number below @limit (xorshift64*; Vigna 2016) */
@@ -175,6 +177,10 @@ void vq_load_queue_fill(VqLoadQueue *queue)
         return;
     }
     now = get_clock();
+    if (now < queue->next_ns) {
+        return;
+    }
+    queue->next_ns = now + queue->gap_ns;
     while (queue->num_free) {
         unsigned id = queue->free_slots[--queue->num_free];
         VqLoadSlot *slot = &queue->slots[id];
@@ -248,7 +254,6 @@ unsigned vq_load_queue_reap(VqLoadQueue *queue, char **error)
 {
     VqRing *ring = &queue->virtqueue->ring;
     uint32_t block_size = queue->guest->config->block_size;
-    unsigned depth = queue->guest->config->depth;
     uint64_t now = 0;
     unsigned done = 0;
     unsigned id;
@@ -263,7 +268,7 @@ unsigned vq_load_queue_reap(VqLoadQueue *queue, char **error)
         if (!done++) {
             now = get_clock();
         }
-        if (id >= depth || !queue->slots[id].in_flight) {
+        if (id >= queue->depth || !queue->slots[id].in_flight) {
             *error = g_strdup_printf("virtqueue %u: request %u, which is not "
                                      "in flight, was completed",
                                      queue->index, id);
@@ -294,7 +299,7 @@ char *vq_load_queue_check_stall(const VqLoadQueue *queue, uint64_t ns)
     const VqLoadSlot *oldest = NULL;
     uint64_t age;
 
-    for (unsigned i = 0; i < queue->guest->config->depth; i++) {
+    for (unsigned i = 0; i < queue->depth; i++) {
         const VqLoadSlot *slot = &queue->slots[i];
 
         if (slot->in_flight &&

@@ -35,8 +35,11 @@ typedef struct VqLoadQueue {
     VqGuest *guest;
     VqGuestQueue *virtqueue;
     VqLoadSlot *slots;
+    unsigned depth;         /* number of slots */
     unsigned *free_slots;   /* a stack */
     unsigned num_free;
+    uint64_t gap_ns;        /* from one submission to the next, at least */
+    uint64_t next_ns;       /* no submission before */
     uint64_t first_block;   /* of the part of the disk that is its own */
     uint64_t num_blocks;
     uint64_t next_block;
@@ -52,7 +55,7 @@ void vq_load_queue_cleanup(VqLoadQueue *queue);
 
 unsigned vq_load_queue_in_flight(const VqLoadQueue *queue);
 
-/* Submit as many requests as there are free slots */
+/* Submit as many requests as there are free slots, if it is time to */
 void vq_load_queue_fill(VqLoadQueue *queue);
 
 /*
