@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A QMP connection that only asks."""
+"""A QMP connection."""
 
 import asyncio
 import contextlib
@@ -118,6 +118,10 @@ def _peer(sock):
     return pid or None
 
 
+class Refused(TopError):
+    """QEMU has answered a command with an error."""
+
+
 class Monitor:
     """A connection; an async context manager."""
 
@@ -155,17 +159,25 @@ class Monitor:
         return '{major}.{minor}.{micro}'.format(**numbers)
 
     async def query(self, command, **arguments):
-        """The answer of a query-* command; nothing else is ever sent."""
+        """The answer of a query-* command, which changes nothing."""
         assert command.startswith('query-')
+        return await self.execute(command, arguments)
+
+    async def execute(self, command, arguments, seconds=ANSWER_SECONDS):
+        """The answer of any command, if it comes within @seconds."""
         try:
-            return await asyncio.wait_for(
-                self._client.execute(command, arguments), ANSWER_SECONDS)
+            answer = await asyncio.wait_for(
+                self._client.execute(command, arguments), seconds)
+            # Python 3.11's wait_for() forgets that if both come at once
+            if asyncio.current_task().cancelling():
+                raise asyncio.CancelledError
+            return answer
         except self._library.ExecuteError as err:
             if err.error_class == 'CommandNotFound':
                 raise CommandMissing(command) from err
-            raise TopError(f'QEMU says: {err}') from err
+            raise Refused(f'QEMU says: {err}') from err
         except asyncio.TimeoutError as err:
-            raise TopError(f'QEMU does not answer within {ANSWER_SECONDS} '
+            raise TopError(f'QEMU does not answer within {seconds} '
                            's') from err
         except (self._library.QMPError, EOFError, OSError) as err:
             raise _gone() from err

@@ -14,6 +14,12 @@ from .source import Source
 SIGNALS = {signal.SIGINT: 0, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
+def catch_signals(stop):
+    """Let a signal call @stop with the exit status."""
+    for number, status in SIGNALS.items():
+        asyncio.get_running_loop().add_signal_handler(number, stop, status)
+
+
 async def run(options, library):
     """Returns the exit status."""
     task = asyncio.current_task()
@@ -24,9 +30,7 @@ async def run(options, library):
         status = its_status
         task.cancel()
 
-    for number in SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(
-            number, stop, SIGNALS[number])
+    catch_signals(stop)
     history = chart.History()
     try:
         async with Monitor(options.socket, library) as monitor:

@@ -13,14 +13,16 @@ import unittest
 
 from .fake_qemu import FakeQemu, busy_vm, stock_vm
 
-PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(
-    os.path.abspath(__file__)))), 'vq-top')
+SCRIPTS = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
 
 SHORT = ('--interval', '0.1')
 
 
 class ProgramTest(unittest.TestCase):
-    """What the tests of the program share."""
+    """What the tests of a program share."""
+
+    name = 'vq-top'
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -37,7 +39,8 @@ class ProgramTest(unittest.TestCase):
     def start(self, *options, **more):
         """The program."""
         process = subprocess.Popen(
-            [sys.executable, PROGRAM, *options], text=True,
+            [sys.executable, os.path.join(SCRIPTS, self.name), *options],
+            text=True,
             **{'stdin': subprocess.DEVNULL, 'stdout': subprocess.PIPE,
                'stderr': subprocess.PIPE, **more})
         self.addCleanup(process.communicate)
@@ -64,7 +67,7 @@ class ProgramTest(unittest.TestCase):
         process = self.start(*SHORT, *options)
         output, errors = process.communicate(timeout=20)
         self.assertEqual((process.returncode, output), (status, ''))
-        self.assertRegex(errors, f'^vq-top: .*{pattern}.*\n$')
+        self.assertRegex(errors, f'^{self.name}: .*{pattern}.*\n$')
         self.assertEqual(errors.count('\n'), 1)
 
 
@@ -292,7 +295,7 @@ class Errors(ProgramTest):
     def test_no_socket(self):
         """no socket, a file, nobody there, and no such port"""
         self.must_fail('there is no /nowhere', '/nowhere')
-        self.must_fail('is no socket', PROGRAM)
+        self.must_fail('is no socket', __file__)
         with socket.socket(socket.AF_UNIX) as sock:
             sock.bind(self.socket)
         self.must_fail('nobody listens', self.socket)

@@ -33,7 +33,9 @@ def binaries():
 OURS, STOCK = binaries()
 
 
-class Qemu(ProgramTest):
+class QemuTest(ProgramTest):
+    """What the tests of a program with real QEMUs share."""
+
     @contextlib.contextmanager
     def vm_of(self, path):
         """A subtest with a socket of its own."""
@@ -42,6 +44,18 @@ class Qemu(ProgramTest):
             self.socket = os.path.join(folder, 'qmp')
             yield
 
+    def wait_for_socket(self, process):
+        """Until QEMU listens; it may greet later."""
+        deadline = time.monotonic() + 10
+        while not os.path.exists(self.socket):
+            self.assertIsNone(process.poll())
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
+        # It is there before QEMU listens
+        time.sleep(0.05)
+
+
+class Qemu(QemuTest):
     def start_qemu(self, path):
         """A VM with two disks on two IOThreads, and no guest."""
         mapping = [{'iothread': 'iothread0'}, {'iothread': 'iothread1'}]
@@ -62,16 +76,6 @@ class Qemu(ProgramTest):
         self.addCleanup(process.kill)
         self.wait_for_socket(process)
         return process.pid
-
-    def wait_for_socket(self, process):
-        """Until QEMU listens; it may greet later."""
-        deadline = time.monotonic() + 10
-        while not os.path.exists(self.socket):
-            self.assertIsNone(process.poll())
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.02)
-        # It is there before QEMU listens
-        time.sleep(0.05)
 
     def check(self, path):
         """What is the same on all QEMUs. Returns the block."""

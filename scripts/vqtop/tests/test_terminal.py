@@ -11,7 +11,7 @@ import termios
 import time
 
 from .fake_qemu import busy_vm
-from .test_program import PROGRAM, SHORT, ProgramTest
+from .test_program import SCRIPTS, SHORT, ProgramTest
 
 HIDE, SHOW, HOME = '\033[?25l', '\033[?25h', '\033[H'
 COLOUR = re.compile(r'\033\[[0-9;]*m')
@@ -25,7 +25,8 @@ class Terminal:
         self.pid, self._master = pty.fork()
         if not self.pid:
             termios.tcsetwinsize(0, (rows, columns))
-            os.execve(sys.executable, [sys.executable, PROGRAM, *options],
+            os.execve(sys.executable, [sys.executable, os.path.join(
+                SCRIPTS, 'vq-top'), *options],
                       {**os.environ, 'TERM': 'xterm', **environment})
 
     def close(self):
