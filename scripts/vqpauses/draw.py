@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The picture: how long moves took, and what the others did meanwhile."""
+
+import itertools
+
+from . import figures
+
+# Of the panel over time; more could not be told apart
+SECONDS = 10
+
+# How many times the requests of others make them a flat line
+FLAT = 20
+
+
+def draw(result, path):
+    """Write @result as a PNG file @path."""
+    import matplotlib
+    matplotlib.use('Agg')
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(
+        1, 2, figsize=(12, 4), layout='constrained', width_ratios=[2, 3])
+    _histogram(left, result)
+    _over_time(right, result)
+    found = result['summary']['away-ns']
+    figure.suptitle(
+        f"QEMU {result['qemu']['version']}, vq-load {result['options']}: "
+        f"{result['summary']['moves']} moves of virtqueue {result['queue']}, "
+        f"p50 {found['p50'] / 1000:.0f} us, p99 {found['p99'] / 1000:.0f} us, "
+        f"max {found['max'] / 1000:.0f} us", fontsize=11)
+    figure.savefig(path, format='png', dpi=100)
+    pyplot.close(figure)
+
+
+def _histogram(panel, result):
+    away = sorted(ns / 1000 for ns in figures.away_under_load(
+        result['rows'], result['queue']))
+    low, high = away[0] * 0.9, max(away[-1] * 1.1, away[0] * 2)
+    edges = [low * (high / low) ** (i / 40) for i in range(41)]
+    panel.hist(away, bins=edges, color='#2f6f9f')
+    panel.set_xscale('log')
+    panel.set_xlabel('microseconds away')
+    panel.set_ylabel('moves')
+    for ns, name in ((result['summary']['away-ns']['p50'], 'p50'),
+                     (result['summary']['away-ns']['p99'], 'p99')):
+        panel.axvline(ns / 1000, color='#b5410e', linewidth=1)
+        panel.annotate(name, (ns / 1000, 1), fontsize=8, color='#b5410e',
+                       xycoords=('data', 'axes fraction'), xytext=(2, -9),
+                       textcoords='offset points')
+    panel.spines[['top', 'right']].set_visible(False)
+
+
+def _is_wide(result):
+    """Would one of the lines be flat on the axis of the other?"""
+    moved = result['queue']
+    total = sum(row['iops'][moved] for row in result['rows'])
+    others = sum(figures.staying(row, moved) for row in result['rows'])
+    return total > FLAT * others or others > FLAT * total
+
+
+def _over_time(panel, result):
+    edges = [0, *itertools.accumulate(row['seconds']
+                                      for row in result['rows'])]
+    shown = [row for row, end in zip(result['rows'], edges[1:])
+             if end <= SECONDS]
+    edges = edges[:len(shown) + 1]
+    moved = result['queue']
+    others = len(shown[0]['iops']) - 1
+    panel.stairs([figures.staying(row, moved) / others for row in shown],
+                 edges, baseline=None, color='#2f6f9f',
+                 label='virtqueues that stay (mean)')
+    panel.stairs([row['iops'][moved] for row in shown], edges, baseline=None,
+                 color='#b5410e', label=f'virtqueue {moved}, which is moved')
+    marks = [start for row, start in zip(shown, edges) if 'away-ns' in row]
+    panel.plot(marks, [0] * len(marks), '|', color='#20262b', markersize=8,
+               label='a move', clip_on=False)
+    if _is_wide(result):
+        panel.set_yscale('symlog', linthresh=100)
+    panel.set_ylim(bottom=0)
+    panel.set_xlim(0, edges[-1])
+    panel.set_xlabel('seconds')
+    panel.set_ylabel('requests/s of a virtqueue')
+    panel.legend(fontsize=8, loc='lower right')
+    panel.spines[['top', 'right']].set_visible(False)
