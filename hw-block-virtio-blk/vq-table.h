@@ -62,8 +62,8 @@ typedef struct VqEntry {
     VirtQueue *vq;
 
     /*
-     * The owner. Written with the BQL held while no bottom half of the table is
-     * under way, so that the owner may read it as well.
+     * The owner. Written with the BQL held while no bottom half for the
+     * virtqueue is under way, so that the owner may read it as well.
      */
     VqTableUser *user;  /* of the owner's IOThread, NULL for the main loop */
     AioContext *ctx;    /* the IOThread's, or the main loop's */
