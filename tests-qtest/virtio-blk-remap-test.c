@@ -322,16 +322,20 @@ static void test_hmp(void)
     vq_test_free(t);
 }
 
-/* Two requests that the backend takes half a second for, on virtqueue 2 */
+/* Requests on virtqueue 2 that take the backend half a second or more */
 typedef struct Slow {
     VqTestDevice device;
     VqTest *t;
-    VqTestRequest requests[2];
+    VqTestRequest requests[4];
     int fd;
 } Slow;
 
 static void slow_begin(Slow *slow, const char *more_args)
 {
+    gint64 deadline = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+    VqQueues queues;
+    uint64_t taken;
+
     slow->device = vq_test_blk_pci;
     slow->device.drive = ",\"drive\":\"slow\"";
     slow->device.more_args = more_args;
@@ -345,9 +349,13 @@ static void slow_begin(Slow *slow, const char *more_args)
         slow->requests[i] = vq_test_prepare_read(slow->t, 2, &needle);
         vq_test_submit(slow->t, &slow->requests[i], true);
     }
-    for (VqQueues queues = {}; queues.vq[2].in_flight < 2;) {
+    /* Some may be complete by now, when they are throttled */
+    do {
+        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
         vq_queues_query(slow->t->qts, "disk0", &queues);
-    }
+        taken = queues.vq[2].in_flight + vq_queues_requests(&queues.vq[2]);
+    } while (taken < ARRAY_SIZE(slow->requests));
+    g_assert_cmpuint(queues.vq[2].in_flight, >, 0);
     vq_remap_send_fd(slow->fd, "disk0",
                      "[" TV(0, "0,1,3") "," TV(1, "2") "]");
     g_assert_false(vq_monitor_poll(slow->fd, 50));

@@ -144,7 +144,8 @@ static void test_load(const void *opaque)
 
         memcpy(old, owners, sizeof(old));
         new_owners(rand, owners);
-        mapping = owners[0] == MAIN_LOOP ? NULL : vq_remap_mapping(owners, NUM_QUEUES);
+        mapping = owners[0] == MAIN_LOOP
+                  ? NULL : vq_remap_mapping(owners, NUM_QUEUES);
         dog = vq_watchdog_begin(vq_load_guest(load)->pid, 60);
         vq_remap(qts, DISK, mapping, &result);
         assert_moves(&result, old, owners);
