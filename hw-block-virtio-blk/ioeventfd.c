@@ -224,7 +224,7 @@ fail:
 /* Who leaves its owner waits for its requests, which may be throttled */
 static void virtio_blk_hasten_move(VirtIOBlock *s)
 {
-    if (vq_table_is_moving(s->vq_table)) {
+    if (vq_table_is_away(s->vq_table)) {
         blk_drain(s->conf.conf.blk);
     }
 }

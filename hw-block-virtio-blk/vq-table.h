@@ -216,6 +216,19 @@ static inline bool vq_table_is_moving(const VqTable *table)
 }
 
 /**
+ * vq_table_is_away:
+ * @table: the table
+ *
+ * Returns: whether a virtqueue has yet to arrive at its new owner.
+ *
+ * Context: BQL held.
+ */
+static inline bool vq_table_is_away(const VqTable *table)
+{
+    return qatomic_read(&table->num_away) > 0;
+}
+
+/**
  * vq_table_end_move:
  * @table: a table whose virtqueues have arrived
  *
