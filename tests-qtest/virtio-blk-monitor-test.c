@@ -253,6 +253,62 @@ static void test_hmp(void)
     vq_test_free(t);
 }
 
+static void assert_iothreads(VqTest *t, const char *digits)
+{
+    VqQueues queues;
+
+    vq_queues_query(t->qts, "disk0", &queues);
+    for (unsigned vq = 0; vq < NUM_QUEUES; vq++) {
+        g_autofree char *name = digits[vq] == '-' ? g_strdup("")
+            : g_strdup_printf("iothread%c", digits[vq]);
+
+        g_assert_cmpstr(queues.vq[vq].iothread, ==, name);
+        g_assert_cmpint(vq_test_read(t, vq), ==,
+                        vq_test_thread_id(t, *name ? name : NULL));
+    }
+}
+
+/* People give another mapping as text */
+static void test_map(void)
+{
+    VqTest *t = vq_test_new(&vq_test_blk_pci, 3, NUM_QUEUES, "");
+    g_autofree char *vqs = NULL;
+    g_autofree char *same = NULL;
+    g_autofree char *wrong = NULL;
+    g_autofree char *main_loop = NULL;
+    static const char *const texts[] = {
+        "", ",", "iothread0,", "iothread0:", "iothread0:0-,iothread1",
+        "iothread0:3-1", "0-3", "iothread0,3", "iothread0:0-70000", ":0-3",
+        "iothread0:0-3-4", "iothread0:0--1",
+    };
+
+    vq_test_start_driver(t);
+    vqs = qtest_hmp(t->qts, "virtio_blk_map_queues disk0 "
+                    "iothread1:0-1,3,iothread2:2");
+    g_assert_nonnull(strstr(vqs, "virtqueue 2: from (main loop) to iothread2, "
+                            "away for "));
+    assert_iothreads(t, "1121");
+    same = qtest_hmp(t->qts, "virtio_blk_map_queues disk0 "
+                     "iothread2:2,iothread1:0,1,3");
+    g_assert_cmpstr(same, ==, "");
+    wrong = qtest_hmp(t->qts, "virtio_blk_map_queues disk0 iothread0:0");
+    g_assert_cmpstr(wrong, ==, "Error: missing vq 1 IOThread assignment in "
+                    "iothread-vq-mapping\r\n");
+    for (unsigned i = 1; i < ARRAY_SIZE(texts); i++) {
+        g_autofree char *said = qtest_hmp(
+            t->qts, "virtio_blk_map_queues disk0 %s", texts[i]);
+        g_autofree char *wanted = g_strdup_printf(
+            "Error: '%s' is no mapping like 't0:0-3,t1:4,6' or 't0,t1'\r\n",
+            texts[i]);
+
+        g_assert_cmpstr(said, ==, wanted);
+    }
+    assert_iothreads(t, "1121");
+    main_loop = qtest_hmp(t->qts, "virtio_blk_map_queues disk0");
+    assert_iothreads(t, "----");
+    vq_test_free(t);
+}
+
 /* Start, attach, detach and stop are traced, with device and virtqueue */
 static void test_traces(void)
 {
@@ -307,6 +363,7 @@ int main(int argc, char **argv)
     qtest_add_func("/virtio-blk-monitor/typed", test_typed);
     qtest_add_func("/virtio-blk-monitor/find", test_find);
     qtest_add_func("/virtio-blk-monitor/hmp", test_hmp);
+    qtest_add_func("/virtio-blk-monitor/map", test_map);
     qtest_add_func("/virtio-blk-monitor/traces", test_traces);
     return g_test_run();
 }

@@ -66,11 +66,6 @@ static VqTest *new_disk(const char *properties)
                        properties);
 }
 
-static char *owner_name(char digit)
-{
-    return digit == '-' ? NULL : g_strdup_printf("iothread%c", digit);
-}
-
 /* The thread that serves a request, and what the query says of it */
 static void assert_owners(VqTest *t, const char *owners)
 {
@@ -78,7 +73,7 @@ static void assert_owners(VqTest *t, const char *owners)
 
     vq_queues_query(t->qts, "disk0", &queues);
     for (unsigned vq = 0; vq < NUM_QUEUES; vq++) {
-        g_autofree char *name = owner_name(owners[vq]);
+        g_autofree char *name = vq_remap_owner_name(owners[vq]);
 
         g_assert_cmpint(vq_test_read(t, vq), ==, vq_test_thread_id(t, name));
         g_assert_cmpstr(queues.vq[vq].iothread, ==, name ?: "");
@@ -95,28 +90,6 @@ static void delete_unused(VqTest *t, const char *owners)
         g_assert_cmpint(error == NULL, ==, !strchr(owners, '0' + i));
         g_assert_cmpint(vq_test_has_iothread(t, name), ==, error != NULL);
     }
-}
-
-static void assert_moves(const VqRemapResult *result, const char *before,
-                         const char *after, bool served)
-{
-    unsigned n = 0;
-
-    for (unsigned vq = 0; vq < NUM_QUEUES; vq++) {
-        g_autofree char *from = owner_name(before[vq]);
-        g_autofree char *to = owner_name(after[vq]);
-
-        if (before[vq] != after[vq]) {
-            g_assert_cmpuint(n, <, result->num);
-            g_assert_cmpuint(result->moves[n].index, ==, vq);
-            g_assert_cmpstr(result->moves[n].from, ==, from ?: "");
-            g_assert_cmpstr(result->moves[n].to, ==, to ?: "");
-            g_assert_cmpint(result->moves[n].away_ns > 0, ==, served);
-            n++;
-        }
-    }
-    g_assert_cmpuint(result->num, ==, n);
-    g_assert_false(result->node_stays);
 }
 
 /* How often the notifier of virtqueue @vq was detached, by any thread */
@@ -138,7 +111,7 @@ static void test_running(const void *opaque)
     vq_test_start_driver(t);
     assert_owners(t, way->owners);
     vq_remap(t->qts, "disk0", way->mapping, &result);
-    assert_moves(&result, way->owners, way->new_owners, true);
+    vq_remap_assert_moves(&result, way->owners, way->new_owners, true);
     assert_owners(t, way->new_owners);
     for (unsigned vq = 0; vq < NUM_QUEUES; vq++) {
         if (way->owners[0] == way->new_owners[0]) {
@@ -166,19 +139,19 @@ static void test_idle(const void *opaque)
     VqRemapResult result;
 
     vq_remap(t->qts, "disk0", "[" T(2) "]", &result);
-    assert_moves(&result, way->owners, "2222", false);
+    vq_remap_assert_moves(&result, way->owners, "2222", false);
     vq_test_start_driver(t);
     assert_owners(t, "2222");
 
     qtest_qmp_assert_success(t->qts, "{'execute': 'stop'}");
     vq_remap(t->qts, "disk0", "[" T(1) "," T(0) "]", &result);
-    assert_moves(&result, "2222", "1010", false);
+    vq_remap_assert_moves(&result, "2222", "1010", false);
     qtest_qmp_assert_success(t->qts, "{'execute': 'cont'}");
     assert_owners(t, "1010");
 
     vq_test_stop_driver(t);
     vq_remap(t->qts, "disk0", way->mapping, &result);
-    assert_moves(&result, "1010", way->new_owners, false);
+    vq_remap_assert_moves(&result, "1010", way->new_owners, false);
     vq_test_start_driver(t);
     assert_owners(t, way->new_owners);
     delete_unused(t, way->new_owners);
@@ -282,67 +255,34 @@ static void test_no_device(void)
     qtest_quit(qts);
 }
 
-static void test_hmp(void)
-{
-    VqTest *t = new_disk("");
-    g_autofree char *vqs = NULL;
-    g_autofree char *same = NULL;
-    g_autofree char *wrong = NULL;
-    g_autofree char *main_loop = NULL;
-    static const char *const texts[] = {
-        "", ",", "iothread0,", "iothread0:", "iothread0:0-,iothread1",
-        "iothread0:3-1", "0-3", "iothread0,3", "iothread0:0-70000", ":0-3",
-        "iothread0:0-3-4", "iothread0:0--1",
-    };
-
-    vq_test_start_driver(t);
-    vqs = qtest_hmp(t->qts, "virtio_blk_map_queues disk0 "
-                    "iothread1:0-1,3,iothread2:2");
-    g_assert_nonnull(strstr(vqs, "virtqueue 2: from (main loop) to iothread2, "
-                            "away for "));
-    assert_owners(t, "1121");
-    same = qtest_hmp(t->qts, "virtio_blk_map_queues disk0 "
-                     "iothread2:2,iothread1:0,1,3");
-    g_assert_cmpstr(same, ==, "");
-    wrong = qtest_hmp(t->qts, "virtio_blk_map_queues disk0 iothread0:0");
-    g_assert_cmpstr(wrong, ==, "Error: missing vq 1 IOThread assignment in "
-                    "iothread-vq-mapping\r\n");
-    for (unsigned i = 1; i < ARRAY_SIZE(texts); i++) {
-        g_autofree char *said = qtest_hmp(
-            t->qts, "virtio_blk_map_queues disk0 %s", texts[i]);
-        g_autofree char *wanted = g_strdup_printf(
-            "Error: '%s' is no mapping like 't0:0-3,t1:4,6' or 't0,t1'\r\n",
-            texts[i]);
-
-        g_assert_cmpstr(said, ==, wanted);
-    }
-    assert_owners(t, "1121");
-    main_loop = qtest_hmp(t->qts, "virtio_blk_map_queues disk0");
-    assert_owners(t, "----");
-    vq_test_free(t);
-}
-
 /* Requests on virtqueue 2 that take the backend half a second or more */
 typedef struct Slow {
     VqTestDevice device;
     VqTest *t;
     VqTestRequest requests[4];
-    int fd;
+    int fd;         /* of a QMP monitor */
+    int human;      /* of one for people */
 } Slow;
 
-static void slow_begin(Slow *slow, const char *more_args)
+static void slow_submit(Slow *slow, const char *more_args)
 {
     gint64 deadline = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
+    g_autofree char *human_args = NULL;
+    g_autofree char *args = NULL;
+    g_autofree char *greeting = NULL;
     VqQueues queues;
     uint64_t taken;
 
+    slow->human = vq_monitor_new_human(&human_args);
+    args = g_strconcat(more_args, human_args, NULL);
     slow->device = vq_test_blk_pci;
     slow->device.drive = ",\"drive\":\"slow\"";
-    slow->device.more_args = more_args;
+    slow->device.more_args = args;
     slow->t = vq_test_new(&slow->device, NUM_IOTHREADS, NUM_QUEUES,
                           PROPERTY("[" T(0) "]"));
     vq_test_start_driver(slow->t);
     slow->fd = vq_monitor_open(slow->t->monitor);
+    greeting = vq_monitor_receive_human(slow->human);
     for (unsigned i = 0; i < ARRAY_SIZE(slow->requests); i++) {
         g_autofree char *needle = NULL;
 
@@ -356,12 +296,25 @@ static void slow_begin(Slow *slow, const char *more_args)
         taken = queues.vq[2].in_flight + vq_queues_requests(&queues.vq[2]);
     } while (taken < ARRAY_SIZE(slow->requests));
     g_assert_cmpuint(queues.vq[2].in_flight, >, 0);
+}
+
+/* And its move to iothread1, which waits for them */
+static void slow_begin(Slow *slow, const char *more_args)
+{
+    slow_submit(slow, more_args);
     vq_remap_send_fd(slow->fd, "disk0",
                      "[" TV(0, "0,1,3") "," TV(1, "2") "]");
     g_assert_false(vq_monitor_poll(slow->fd, 50));
 }
 
-static void slow_end(Slow *slow)
+static void slow_free(Slow *slow)
+{
+    close(slow->fd);
+    close(slow->human);
+    vq_test_free(slow->t);
+}
+
+static void slow_end(Slow *slow, const char *owners)
 {
     uint8_t in[VQ_TEST_SECTOR + 1];
 
@@ -369,9 +322,8 @@ static void slow_end(Slow *slow)
         vq_test_complete(slow->t, &slow->requests[i], in);
         g_assert_cmpuint(in[VQ_TEST_SECTOR], ==, VIRTIO_BLK_S_OK);
     }
-    assert_owners(slow->t, "0010");
-    close(slow->fd);
-    vq_test_free(slow->t);
+    assert_owners(slow->t, owners);
+    slow_free(slow);
 }
 
 #define NULL_SLOW " -blockdev null-co,node-name=slow,size=16777216," \
@@ -402,7 +354,7 @@ static void test_slow(const void *opaque)
     g_assert_cmpuint(polls, >, 100);
     g_assert_cmpuint(result.num, ==, 1);
     g_assert_cmpint(result.moves[0].away_ns, >, 100 * 1000 * 1000);
-    slow_end(&slow);
+    slow_end(&slow, "0010");
 }
 
 /* Who asks next is served next */
@@ -422,9 +374,58 @@ static void test_slow_twice(void)
     g_assert_cmpuint(results[1].num, ==, 1);
     g_assert_cmpstr(results[1].moves[0].from, ==, "iothread1");
     g_assert_cmpstr(results[1].moves[0].to, ==, "iothread2");
-    vq_remap(slow.t->qts, "disk0",
-             "[" TV(0, "0,1,3") "," TV(1, "2") "]", NULL);
-    slow_end(&slow);
+    slow_end(&slow, "0020");
+}
+
+/* A human does not wait in a queue of commands, but is told at once */
+static void test_slow_human(void)
+{
+    Slow slow;
+    g_autofree char *refused = NULL;
+    g_autofree char *later = NULL;
+    g_autofree char *error = NULL;
+
+    slow_begin(&slow, NULL_SLOW);
+    vq_monitor_send_human(slow.human, "virtio_blk_map_queues disk0 iothread2");
+    refused = vq_monitor_receive_human(slow.human);
+    g_assert_nonnull(strstr(refused, "Error: Device 'disk0' is being mapped to "
+                            "other IOThreads already\r\n"));
+    g_assert_false(vq_monitor_poll(slow.fd, 0));
+    error = vq_remap_receive_fd(slow.fd, NULL);
+    g_assert_cmpstr(error, ==, NULL);
+
+    /* Nothing has come of it, and nothing is in the way any more */
+    vq_monitor_send_human(slow.human, "virtio_blk_map_queues disk0 "
+                          "iothread0:0,1,3,iothread2:2");
+    later = vq_monitor_receive_human(slow.human);
+    g_assert_nonnull(strstr(later, "virtqueue 2: from iothread1 to iothread2, "
+                            "away for "));
+    slow_end(&slow, "0020");
+}
+
+/* Nor is a human disturbed who is first: QMP waits */
+static void test_slow_human_first(void)
+{
+    Slow slow;
+    VqRemapResult result;
+    g_autofree char *first = NULL;
+    g_autofree char *error = NULL;
+
+    slow_submit(&slow, NULL_SLOW);
+    vq_monitor_send_human(slow.human, "virtio_blk_map_queues disk0 "
+                          "iothread0:0,1,3,iothread1:2");
+    while (count_detached(slow.t, 2) == 0) {
+        g_usleep(1000);
+    }
+    vq_remap_send_fd(slow.fd, "disk0", "[" TV(0, "0,1,3") "," TV(2, "2") "]");
+    first = vq_monitor_receive_human(slow.human);
+    g_assert_nonnull(strstr(first, "virtqueue 2: from iothread0 to iothread1, "
+                            "away for "));
+    error = vq_remap_receive_fd(slow.fd, &result);
+    g_assert_cmpstr(error, ==, NULL);
+    g_assert_cmpuint(result.num, ==, 1);
+    g_assert_cmpstr(result.moves[0].from, ==, "iothread1");
+    slow_end(&slow, "0020");
 }
 
 /* The guest resets the disk meanwhile */
@@ -443,8 +444,7 @@ static void test_slow_reset(const void *opaque)
     g_assert_cmpuint(result.num, ==, 1);
     assert_owners(slow.t, "0010");
     vq_watchdog_end(dog);
-    close(slow.fd);
-    vq_test_free(slow.t);
+    slow_free(&slow);
 }
 
 /* The guest gives the disk up meanwhile */
@@ -468,8 +468,7 @@ static void test_slow_unplug(void)
     vq_plug_wait_gone(slow.t->qts, "disk0");
     delete_unused(slow.t, "----");
     vq_watchdog_end(dog);
-    close(slow.fd);
-    vq_test_free(slow.t);
+    slow_free(&slow);
 }
 
 /* What waits until the VM continues does so in the new thread */
@@ -494,7 +493,7 @@ static void test_parked(void)
     qtest_qmp_eventwait(t->qts, "STOP");
 
     vq_remap(t->qts, "disk0", "[" T(1) "]", &result);
-    assert_moves(&result, "0000", "1111", false);
+    vq_remap_assert_moves(&result, "0000", "1111", false);
     qtest_qmp_assert_success(t->qts, "{'execute': 'cont'}");
     vq_test_complete(t, &req, in);
     g_assert_cmpuint(in[VQ_TEST_SECTOR], ==, VIRTIO_BLK_S_OK);
@@ -571,11 +570,12 @@ int main(int argc, char **argv)
     qtest_add_func("/virtio-blk-remap/no-device", test_no_device);
     qtest_add_func("/virtio-blk-remap/unused", test_unused);
     qtest_add_func("/virtio-blk-remap/own-iothreads", test_own_iothreads);
-    qtest_add_func("/virtio-blk-remap/hmp", test_hmp);
     qtest_add_data_func("/virtio-blk-remap/slow/backend", NULL_SLOW, test_slow);
     qtest_add_data_func("/virtio-blk-remap/slow/throttled", THROTTLED,
                         test_slow);
     qtest_add_func("/virtio-blk-remap/slow/twice", test_slow_twice);
+    qtest_add_func("/virtio-blk-remap/slow/human", test_slow_human);
+    qtest_add_func("/virtio-blk-remap/slow/human-first", test_slow_human_first);
     qtest_add_data_func("/virtio-blk-remap/slow/reset", NULL_SLOW,
                         test_slow_reset);
     qtest_add_data_func("/virtio-blk-remap/slow/reset-throttled", THROTTLED,

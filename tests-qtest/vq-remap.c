@@ -118,3 +118,30 @@ char *vq_remap_receive_fd(int fd, VqRemapResult *result)
     }
     return parse_reply(reply, result);
 }
+
+char *vq_remap_owner_name(char digit)
+{
+    return digit == '-' ? NULL : g_strdup_printf("iothread%c", digit);
+}
+
+void vq_remap_assert_moves(const VqRemapResult *result, const char *before,
+                           const char *after, bool served)
+{
+    unsigned n = 0;
+
+    for (unsigned vq = 0; before[vq]; vq++) {
+        g_autofree char *from = vq_remap_owner_name(before[vq]);
+        g_autofree char *to = vq_remap_owner_name(after[vq]);
+
+        if (before[vq] != after[vq]) {
+            g_assert_cmpuint(n, <, result->num);
+            g_assert_cmpuint(result->moves[n].index, ==, vq);
+            g_assert_cmpstr(result->moves[n].from, ==, from ?: "");
+            g_assert_cmpstr(result->moves[n].to, ==, to ?: "");
+            g_assert_cmpint(result->moves[n].away_ns > 0, ==, served);
+            n++;
+        }
+    }
+    g_assert_cmpuint(result->num, ==, n);
+    g_assert_false(result->node_stays);
+}

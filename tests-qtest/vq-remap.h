@@ -46,4 +46,19 @@ void vq_remap(QTestState *qts, const char *device, const char *mapping,
 void vq_remap_send_fd(int fd, const char *device, const char *mapping);
 char *vq_remap_receive_fd(int fd, VqRemapResult *result);
 
+/*
+ * For tests that write owners as text: a digit per virtqueue, that of its
+ * IOThread, or '-' for the main loop
+ */
+
+/* Returns: the IOThread's id, to be freed, or NULL for the main loop */
+char *vq_remap_owner_name(char digit);
+
+/*
+ * The answer has those that were to move from @before to @after, and only
+ * these; they were away for some time, if they were @served
+ */
+void vq_remap_assert_moves(const VqRemapResult *result, const char *before,
+                           const char *after, bool served);
+
 #endif /* TESTS_QTEST_VQ_REMAP_H */
