@@ -156,6 +156,20 @@ static void virtio_blk_handle_all(VirtIOBlock *s)
     }
 }
 
+/*
+ * What owners submit while a drained section begins is waited for by it. In the
+ * block layer's queue instead, such a request would be in flight for as long as
+ * the section lasts, and a virtqueue could not leave its owner: QMP would wait,
+ * maybe for what the next QMP command ends. That queue is for those who submit
+ * when the owners have let go.
+ *
+ * Context: BQL held.
+ */
+static void virtio_blk_let_owners_submit(VirtIOBlock *s, bool let)
+{
+    blk_set_disable_request_queuing(s->conf.conf.blk, let);
+}
+
 int virtio_blk_start_ioeventfd(VirtIODevice *vdev)
 {
     VirtIOBlock *s = VIRTIO_BLK(vdev);
@@ -212,6 +226,7 @@ int virtio_blk_start_ioeventfd(VirtIODevice *vdev)
 
     /* Else virtio_blk_drained_end() does it */
     if (!blk_in_drain(blk)) {
+        virtio_blk_let_owners_submit(s, true);
         vq_table_attach(s->vq_table);
     }
     return 0;
@@ -259,6 +274,7 @@ void virtio_blk_stop_ioeventfd(VirtIODevice *vdev)
 
     /* From here on draining must not attach or detach anything */
     s->ioeventfd_started = false;
+    virtio_blk_let_owners_submit(s, false);
 
     /* Wait for virtio_blk_dma_restart_bh() and in flight I/O to complete */
     blk_drain(blk);
@@ -383,7 +399,20 @@ bool virtio_blk_drained_poll(void *opaque)
     VirtIOBlock *s = opaque;
 
     /* The BlockBackend outlives the table */
-    return s->ioeventfd_started && vq_table_busy(s->vq_table);
+    if (!s->ioeventfd_started) {
+        return false;
+    }
+    if (vq_table_busy(s->vq_table)) {
+        return true;
+    }
+
+    virtio_blk_let_owners_submit(s, false);
+    /*
+     * The caller now looks for requests in flight. Who has submitted one and
+     * did not queue it had counted it before. Pairs with blk_inc_in_flight().
+     */
+    smp_mb();
+    return false;
 }
 
 void virtio_blk_drained_end(void *opaque)
@@ -392,6 +421,7 @@ void virtio_blk_drained_end(void *opaque)
 
     /* A stop runs the event loop, where drained sections can end */
     if (s->ioeventfd_started && !s->ioeventfd_stopping) {
+        virtio_blk_let_owners_submit(s, true);
         vq_table_attach(s->vq_table);
     }
 }
