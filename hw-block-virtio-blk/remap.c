@@ -4,7 +4,7 @@
  *     QMP command, a coroutine
  *       --> remap_begin_bh()  validate, plan, hold the IOThreads, tell the
  *                             owners
- *       --> remap_end_bh()    when all virtqueues have arrived: release the
+ *       --> remap_end()       when all virtqueues have arrived: release the
  *                             old IOThreads, have the block node follow
  *
  * The main loop goes on in between, so whatever happens to a disk can happen:
@@ -15,6 +15,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "block/blockjob.h"
 #include "hw/block/virtio-blk/find.h"
 #include "hw/block/virtio-blk/ioeventfd.h"
 #include "hw/block/virtio-blk/vq-plan.h"
@@ -23,6 +24,7 @@
 #include "qapi/qapi-commands-virtio-blk-queues.h"
 #include "qapi/qapi-visit-iothread-vq-mapping.h"
 #include "qemu/coroutine.h"
+#include "qemu/timer.h"
 
 typedef struct Remap {
     const char *device;
@@ -33,6 +35,10 @@ typedef struct Remap {
     VqTable *table;         /* the one that s had */
     VirtioBlkRemap *result;
     Error *err;
+
+    /* For the node to follow, once all have arrived */
+    GSList *jobs;           /* paused, counted references */
+    QEMUTimer timer;        /* to look again whether they are */
 } Remap;
 
 /* The properties say from now on what the user has asked for */
@@ -54,7 +60,7 @@ static void remap_set_properties(VirtIOBlock *s,
     s->iothread_vq_mapping_resolved = vq_table_get_mapping(s->vq_table);
 }
 
-static void remap_end_bh(void *opaque);
+static void remap_end(void *opaque);
 
 /* Returns: true if the move has begun, false with @errp set if nothing has */
 static bool remap_begin(Remap *remap, Error **errp)
@@ -90,7 +96,7 @@ static bool remap_begin(Remap *remap, Error **errp)
     object_ref(OBJECT(s));
     remap->s = s;
     remap->table = s->vq_table;
-    vq_table_move(s->vq_table, owners, remap_end_bh, remap);
+    vq_table_move(s->vq_table, owners, remap_end, remap);
     remap_set_properties(s, remap->list);
     return true;
 }
@@ -127,19 +133,26 @@ static VirtioBlkMoveList *remap_list_moves(VqTable *table)
     return list;
 }
 
+/* Is the block node not where a start would put it? */
+static bool remap_node_follows(VirtIOBlock *s)
+{
+    return s->ioeventfd_started && blk_get_aio_context(s->conf.conf.blk) !=
+           vq_table_get_aio_context(s->vq_table, 0);
+}
+
 /*
- * Have the block node be where a start would put it, for its jobs and other
- * users. Returns: why it cannot go there, to be freed by the caller, or NULL
+ * Have it go there, for its jobs and other users. Returns: why it cannot, to
+ * be freed by the caller, or NULL
  */
 static char *remap_node(VirtIOBlock *s)
 {
-    BlockBackend *blk = s->conf.conf.blk;
-    AioContext *ctx = vq_table_get_aio_context(s->vq_table, 0);
     Error *local_err = NULL;
     char *reason;
 
-    if (!s->ioeventfd_started || blk_get_aio_context(blk) == ctx ||
-        blk_set_aio_context(blk, ctx, &local_err) == 0) {
+    if (!remap_node_follows(s) ||
+        blk_set_aio_context(s->conf.conf.blk,
+                            vq_table_get_aio_context(s->vq_table, 0),
+                            &local_err) == 0) {
         return NULL;
     }
     reason = g_strdup(error_get_pretty(local_err));
@@ -147,20 +160,73 @@ static char *remap_node(VirtIOBlock *s)
     return reason;
 }
 
-/* Context: BH, BQL held */
-static void remap_end_bh(void *opaque)
+/*
+ * A node cannot change threads while a job on it runs, and draining it pauses
+ * jobs; all but one that mirrors, or commits into what the guest uses. When
+ * that is done it drains the node itself, goes on within that section, and
+ * QEMU's assertion in job_set_aio_context() fails. So ask jobs to pause first:
+ * such a one comes to its end instead.
+ *
+ * Returns: whether all that run where the node is are paused or at their end;
+ * they stay so until remap_resume_jobs(). To be called again if not: their end
+ * may need what has called us.
+ */
+static bool remap_pause_jobs(Remap *remap)
+{
+    AioContext *ctx = blk_get_aio_context(remap->s->conf.conf.blk);
+    bool all = true;
+
+    JOB_LOCK_GUARD();
+    for (BlockJob *bjob = block_job_next_locked(NULL); bjob;
+         bjob = block_job_next_locked(bjob)) {
+        Job *job = &bjob->job;
+
+        if (job->aio_context != ctx) {
+            continue;
+        }
+        if (!g_slist_find(remap->jobs, job)) {
+            job_ref_locked(job);
+            remap->jobs = g_slist_prepend(remap->jobs, job);
+            job_pause_locked(job);
+        }
+        all &= job->paused || job_is_completed_locked(job);
+    }
+    return all;
+}
+
+static void remap_resume_jobs(Remap *remap)
+{
+    JOB_LOCK_GUARD();
+    while (remap->jobs) {
+        Job *job = remap->jobs->data;
+
+        remap->jobs = g_slist_delete_link(remap->jobs, remap->jobs);
+        job_resume_locked(job);
+        job_unref_locked(job);
+    }
+}
+
+/* Context: BH or timer in the main loop, BQL held */
+static void remap_end(void *opaque)
 {
     Remap *remap = opaque;
     VirtIOBlock *s = remap->s;
 
-    if (s->vq_table == remap->table) {
+    if (s->vq_table != remap->table) {
+        error_setg(&remap->err, "Device '%s' was unplugged", remap->device);
+    } else if (remap_node_follows(s) && !remap_pause_jobs(remap)) {
+        /* A timer that also runs while somebody waits for this to end */
+        aio_timer_init(qemu_get_aio_context(), &remap->timer,
+                       QEMU_CLOCK_REALTIME, SCALE_MS, remap_end, remap);
+        timer_mod(&remap->timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + 1);
+        return;
+    } else {
         remap->result = g_new0(VirtioBlkRemap, 1);
         remap->result->moved = remap_list_moves(s->vq_table);
         vq_table_end_move(s->vq_table);
         remap->result->node_stays = remap_node(s);
-    } else {
-        error_setg(&remap->err, "Device '%s' was unplugged", remap->device);
     }
+    remap_resume_jobs(remap);
     object_unref(OBJECT(s));
     aio_co_wake(remap->co);
 }
