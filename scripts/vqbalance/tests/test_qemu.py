@@ -2,11 +2,9 @@
 """The program with real QEMUs under load, as far as they are built."""
 
 import json
-import os
 import subprocess
 import unittest
 
-from vqbench import machine
 from vqtop.tests.test_qemu import OURS, QemuTest
 
 
@@ -16,13 +14,7 @@ class Balance(QemuTest):
     @unittest.skipUnless(OURS, 'no QEMU is built')
     def test_load(self):
         """three hot virtqueues on one IOThread are on three afterwards"""
-        for base, path in OURS:
-            load = os.path.join(machine.BUILD, base or '', 'obj', 'tests',
-                                'qtest', 'vq-load', 'vq-load')
-            if not os.path.exists(load):
-                self.skipTest('vq-load is not built')
-            with self.vm_of(path):
-                self.run_load(load, path)
+        self.for_each_load(self.run_load)
 
     def run_load(self, load, path):
         """Balance while it runs."""

@@ -44,6 +44,16 @@ class QemuTest(ProgramTest):
             self.socket = os.path.join(folder, 'qmp')
             yield
 
+    def for_each_load(self, run):
+        """run(vq-load, QEMU) for each build, with a socket of its own."""
+        for base, path in OURS:
+            load = os.path.join(machine.BUILD, base or '', 'obj', 'tests',
+                                'qtest', 'vq-load', 'vq-load')
+            if not os.path.exists(load):
+                self.skipTest('vq-load is not built')
+            with self.vm_of(path):
+                run(load, path)
+
     def wait_for_socket(self, process):
         """Until QEMU listens; it may greet later."""
         deadline = time.monotonic() + 10
@@ -125,13 +135,7 @@ class Qemu(QemuTest):
     @unittest.skipUnless(OURS, 'no QEMU is built')
     def test_load(self):
         """rates are those that the load says it has made"""
-        for base, path in OURS:
-            load = os.path.join(machine.BUILD, base or '', 'obj', 'tests',
-                                'qtest', 'vq-load', 'vq-load')
-            if not os.path.exists(load):
-                self.skipTest('vq-load is not built')
-            with self.vm_of(path):
-                self.run_load(load, path)
+        self.for_each_load(self.run_load)
 
     def run_load(self, load, path):
         """Sample while it runs, and compare."""
