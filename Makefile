@@ -10,7 +10,7 @@ MAKEFLAGS += --no-print-directory
 .SILENT:
 endif
 
-.PHONY: help demo contention check faults sanitize soak soak-hotplug bench profile build stock dist check-series check-style clean
+.PHONY: help demo contention check faults sanitize soak soak-hotplug soak-guest bench profile build stock dist check-series check-style clean
 
 help:
 	echo 'make demo          main job: build, boot a Linux guest, and show which'
@@ -25,6 +25,8 @@ help:
 	echo '                   all sorts of things happen, long (VQ_SOAK_REQUESTS=N,'
 	echo '                   VQ_SOAK_MOVES=N: how long)'
 	echo 'make soak-hotplug  10,000 rounds of plugging and unplugging disks, 3 min'
+	echo 'make soak-guest    virtqueues moved under a Linux guest whose fio verifies'
+	echo '                   its data, 3 min (SOAK_GUEST="--seconds 600": longer)'
 	echo 'make bench         speed, ours against stock (BENCH="--quick": 1 min;'
 	echo '                   A=FILE B=FILE: any two QEMU binaries)'
 	echo 'make profile       where an IOThread'\''s time goes, stock and ours'
@@ -84,6 +86,11 @@ soak-hotplug:
 	cd $${VQ_BUILD_DIR:-$(CURDIR)/build}/$$base && \
 	QTEST_QEMU_BINARY=$$PWD/bin/qemu-system-x86_64 \
 		obj/tests/qtest/vq-soak-hotplug-test --tap -m slow -p /x86_64/vq-soak-hotplug/long
+
+soak-guest:
+	scripts/install-deps
+	base=$$(scripts/build-qemu $(BASE)) && \
+	scripts/soak-guest --base $$base $(SOAK_GUEST)
 
 bench:
 	scripts/install-deps
