@@ -22,11 +22,15 @@
 #if QEMU_VERSION_MAJOR >= 10
 #include "qobject/qdict.h"
 #include "system/block-backend.h"
+#include "system/dma.h"
 #include "system/iothread.h"
+#include "system/xen.h"
 #else
 #include "qapi/qmp/qdict.h"
 #include "sysemu/block-backend.h"
+#include "sysemu/dma.h"
 #include "sysemu/iothread.h"
+#include "sysemu/xen.h"
 #endif
 
 /* 10.0 has made properties constant, and renamed PropertyInfo.name */

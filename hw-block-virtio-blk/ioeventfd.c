@@ -38,6 +38,33 @@ static bool virtio_blk_make_own_iothreads(VirtIOBlock *s, Error **errp)
     return s->own_iothreads != NULL;
 }
 
+static void virtio_blk_init_entries(VirtIOBlock *s)
+{
+    BlockBackend *blk = s->conf.conf.blk;
+
+    for (unsigned i = 0; i < s->vq_table->num_vqs; i++) {
+        VqEntry *entry = &s->vq_table->entries[i];
+
+        virtio_queue_set_memory(entry->vq, &entry->memory);
+        virtio_blk_fast_init(&entry->fast, blk);
+        block_acct_add_part(blk_get_stats(blk), &entry->acct);
+    }
+}
+
+static void virtio_blk_cleanup_entries(VirtIOBlock *s)
+{
+    BlockBackend *blk = s->conf.conf.blk;
+
+    for (unsigned i = 0; i < s->vq_table->num_vqs; i++) {
+        VqEntry *entry = &s->vq_table->entries[i];
+
+        block_acct_remove_part(blk_get_stats(blk), &entry->acct);
+        virtio_blk_fast_cleanup(&entry->fast);
+        virtio_queue_set_memory(entry->vq, NULL);
+        vq_memory_cleanup(&entry->memory);
+    }
+}
+
 bool virtio_blk_ioeventfd_init(VirtIOBlock *s, Error **errp)
 {
     VirtIOBlkConf *conf = &s->conf;
@@ -53,6 +80,9 @@ bool virtio_blk_ioeventfd_init(VirtIOBlock *s, Error **errp)
 
     s->vq_table = vq_table_new(VIRTIO_DEVICE(s), 0, conf->num_queues,
                                conf->iothread, list, errp);
+    if (s->vq_table) {
+        virtio_blk_init_entries(s);
+    }
     if (!s->vq_table ||
         ((conf->iothread || list) &&
          !compat_blk_may_use_iothread(conf->conf.blk, errp))) {
@@ -68,6 +98,9 @@ void virtio_blk_ioeventfd_cleanup(VirtIOBlock *s)
     assert(!s->ioeventfd_started);
     qapi_free_IOThreadVirtQueueMappingList(s->iothread_vq_mapping_resolved);
     s->iothread_vq_mapping_resolved = NULL;
+    if (s->vq_table) {
+        virtio_blk_cleanup_entries(s);
+    }
     vq_table_free(s->vq_table);
     s->vq_table = NULL;
     own_iothreads_free(s->own_iothreads);
@@ -135,6 +168,19 @@ static int virtio_blk_open(VirtIOBlock *s, unsigned first, unsigned end)
         virtio_blk_close(s, first, end);
     }
     return r;
+}
+
+/*
+ * Give virtqueues @ram to translate with, or, if it is NULL, let them do that
+ * as all of QEMU does. To be called when no owner handles its virtqueue.
+ */
+static void virtio_blk_set_guest_ram(VirtIOBlock *s, GuestRam *ram)
+{
+    for (unsigned i = 0; i < s->vq_table->num_vqs; i++) {
+        s->vq_table->entries[i].memory.ram = ram;
+    }
+    guest_ram_free(s->guest_ram);
+    s->guest_ram = ram;
 }
 
 /*
@@ -217,6 +263,8 @@ int virtio_blk_start_ioeventfd(VirtIODevice *vdev)
         warn_report_err(local_err);
     }
 
+    virtio_blk_set_guest_ram(s, guest_ram_new(vdev->dma_as));
+
     /*
      * IOThreads see these when they handle a virtqueue: scheduling the bottom
      * half that attaches it orders them.
@@ -281,6 +329,7 @@ void virtio_blk_stop_ioeventfd(VirtIODevice *vdev)
 
     /* And for the owners to have told the guest: the notifiers are closed */
     vq_table_sync(s->vq_table);
+    virtio_blk_set_guest_ram(s, NULL);
 
     /* Back to the main loop, if no other user keeps the node where it is */
     blk_set_aio_context(blk, qemu_get_aio_context(), NULL);
@@ -341,6 +390,7 @@ void virtio_blk_reset_vq(VirtIODevice *vdev, uint32_t i)
         virtio_blk_close(s, i, i + 1);
     }
     blk_drain(s->conf.conf.blk);
+    vq_table_sync(s->vq_table);
     virtio_blk_drop_parked(s, virtio_get_queue(vdev, i));
 }
 
@@ -412,7 +462,7 @@ bool virtio_blk_drained_poll(void *opaque)
      * did not queue it had counted it before. Pairs with blk_inc_in_flight().
      */
     smp_mb();
-    return false;
+    return virtio_blk_fast_in_flight(s);
 }
 
 void virtio_blk_drained_end(void *opaque)

@@ -42,6 +42,7 @@ static VirtioBlkQueue *query_vq(VirtIOBlock *s, uint16_t i)
     info->failed = qatomic_read_u64(&stats->failed);
     info->batches = qatomic_read_u64(&stats->batches);
     info->max_batch = qatomic_read(&stats->max_batch);
+    info->fast_requests = qatomic_read_u64(&stats->fast_requests);
 
     virtio_queue_get_events(virtio_get_queue(VIRTIO_DEVICE(s), i), &events);
     info->notifications = events.notifications;

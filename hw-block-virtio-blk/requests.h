@@ -57,6 +57,51 @@ static inline void virtio_blk_count_end(VirtIOBlockReq *req, uint8_t status)
 }
 
 /**
+ * virtio_blk_push:
+ * @req: a request whose status has been written
+ *
+ * Put it into the used ring. The guest sees it, and is told, at the end of the
+ * thread's defer_call() section, together with others; at once if there is no
+ * section. The request can be freed.
+ *
+ * Context: the thread that serves @req's virtqueue.
+ */
+void virtio_blk_push(VirtIOBlockReq *req);
+
+/**
+ * virtio_blk_get_stats:
+ * @req: a request that is complete, or merged
+ *
+ * Returns: where block_acct_done() and block_acct_merge_done() count it: in the
+ * virtqueue's part of the disk's statistics, which no other virtqueue writes,
+ * if the disk has neither intervals nor histograms.
+ *
+ * Context: the thread that serves @req's virtqueue.
+ */
+static inline BlockAcctStats *virtio_blk_get_stats(VirtIOBlockReq *req)
+{
+    VqEntry *entry = container_of(req->stats, VqEntry, stats);
+    BlockAcctStats *all = blk_get_stats(req->dev->blk);
+
+    if (unlikely(qatomic_read(&all->intervals.slh_first) ||
+                 qatomic_read(&all->latency_histogram[req->acct.type].bins))) {
+        return all;
+    }
+    return &entry->acct;
+}
+
+/**
+ * virtio_blk_sort:
+ * @reqs: requests
+ * @n: how many, up to VIRTIO_BLK_MAX_MERGE_REQS
+ *
+ * Sort by sector, those of the same sector stay in order.
+ *
+ * Context: any thread.
+ */
+void virtio_blk_sort(VirtIOBlockReq **reqs, unsigned n);
+
+/**
  * virtio_blk_park:
  * @req: a request that is to be tried again when the VM continues
  *
@@ -74,6 +119,19 @@ static inline void virtio_blk_park(VirtIOBlockReq *req)
 }
 
 /**
+ * virtio_blk_free_request:
+ * @req: a request that is complete
+ *
+ * Context: the thread that serves @req's virtqueue.
+ */
+static inline void virtio_blk_free_request(VirtIOBlockReq *req)
+{
+    VqEntry *entry = container_of(req->stats, VqEntry, stats);
+
+    vq_memory_free(&entry->memory, req, req->elem.kept);
+}
+
+/**
  * virtio_blk_drop_req:
  * @req: a request that the guest gets no answer to; it is freed
  *
@@ -83,7 +141,7 @@ static inline void virtio_blk_drop_req(VirtIOBlockReq *req)
 {
     virtqueue_detach_element(req->vq, &req->elem, 0);
     vq_stats_drop(req->stats);
-    g_free(req);
+    virtio_blk_free_request(req);
 }
 
 #endif /* HW_BLOCK_VIRTIO_BLK_REQUESTS_H */

@@ -1,11 +1,9 @@
 /*
  * Virtqueue statistics: what a virtqueue has done, counted by its owner
  *
- *     vq_stats_begin_batch()    a request is taken from the ring, and maybe
- *       |                       more
- *     vq_stats_end_batch()      no more for now: so many are in flight
+ *     vq_stats_begin()       a request is taken from the ring
  *       |         |
- *       |       vq_stats_drop()    the guest gets no answer to one, or
+ *       |       vq_stats_drop()    the guest gets no answer to it, or
  *     vq_stats_end()               it is about to get one
  *
  * Only the thread that serves the virtqueue counts: its owner, or, while
@@ -52,7 +50,7 @@ typedef struct VqRequestStats {
 
 /* If not said otherwise, written by the thread that serves the virtqueue */
 typedef struct VqStats {
-    int32_t in_flight;      /* below 0 for a moment: vq_stats_end_batch() */
+    int32_t in_flight;
 
     /* How many of those wait until the VM continues; atomic, any thread */
     int32_t parked;
@@ -67,25 +65,13 @@ typedef struct VqStats {
     uint32_t max_batch;
     aligned_uint64_t batches;
     aligned_uint64_t failed;
+    aligned_uint64_t fast_requests;
     VqRequestStats kinds[VQ_REQUEST_KINDS];
 } QEMU_ALIGNED(VQ_CACHE_LINE) VqStats;
 
 static inline void vq_stats_add(aligned_uint64_t *counter, uint64_t n)
 {
     qatomic_set_u64(counter, *counter + n);
-}
-
-/**
- * vq_stats_begin_batch:
- * @stats: of the virtqueue
- *
- * Count a batch, before its first request is handled.
- *
- * Context: the thread that serves the virtqueue.
- */
-static inline void vq_stats_begin_batch(VqStats *stats)
-{
-    vq_stats_add(&stats->batches, 1);
 }
 
 /**
@@ -106,21 +92,23 @@ static inline void vq_stats_add_in_flight(VqStats *stats, uint32_t n)
 }
 
 /**
- * vq_stats_end_batch:
+ * vq_stats_begin:
  * @stats: of the virtqueue
- * @n: how many requests were taken from the ring, at least 1
+ * @n: which request of its batch it is, from 1
  *
- * Count these as in flight. Some may have been completed by now, and have been
- * counted so.
+ * Count a request as taken from the ring, and in flight.
  *
  * Context: the thread that serves the virtqueue.
  */
-static inline void vq_stats_end_batch(VqStats *stats, uint32_t n)
+static inline void vq_stats_begin(VqStats *stats, uint32_t n)
 {
-    vq_stats_add_in_flight(stats, n);
+    if (n == 1) {
+        vq_stats_add(&stats->batches, 1);
+    }
     if (n > stats->max_batch) {
         qatomic_set(&stats->max_batch, n);
     }
+    vq_stats_add_in_flight(stats, 1);
 }
 
 /**
@@ -219,7 +207,7 @@ static inline void vq_stats_end(VqStats *stats, VqRequestKind kind,
  */
 static inline uint32_t vq_stats_in_flight(const VqStats *stats)
 {
-    return MAX(qatomic_read(&stats->in_flight), 0);
+    return qatomic_read(&stats->in_flight);
 }
 
 /**

@@ -211,6 +211,7 @@ VqTable *vq_table_new(VirtIODevice *vdev, uint16_t first_vq, uint16_t num_vqs,
     }
 
     table = vq_table_alloc(num_vqs);
+    table->vdev = vdev;
     table->name = qdev_get_human_name(vq_table_get_device(vdev));
     table->num_vqs = num_vqs;
 
@@ -264,6 +265,7 @@ static void vq_entry_attach(VqEntry *entry)
                           vq_table_user_name(entry->user));
     virtio_queue_aio_attach_host_notifier(entry->vq, entry->ctx);
     entry->attached = true;
+    entry->fast.known = false;
 }
 
 /* Context: owner thread, the one of @user */

@@ -37,7 +37,10 @@
 #ifndef HW_BLOCK_VIRTIO_BLK_VQ_TABLE_H
 #define HW_BLOCK_VIRTIO_BLK_VQ_TABLE_H
 
+#include "block/accounting.h"
 #include "hw/block/virtio-blk/compat.h"
+#include "hw/block/virtio-blk/fast-path.h"
+#include "hw/block/virtio-blk/vq-memory.h"
 #include "hw/block/virtio-blk/vq-stats.h"
 #include "hw/virtio/virtio.h"
 #include "qapi/qapi-types-iothread-vq-mapping.h"
@@ -98,6 +101,18 @@ typedef struct VqEntry {
     VqTableUser *old_user;  /* NULL for the main loop */
     int64_t away_ns;        /* when it was detached, then for how long it was */
 
+    /* Likewise */
+    VqMemory memory;
+
+    /* See there */
+    FastPath fast;
+
+    /* What the virtqueue adds to the disk's statistics */
+    BlockAcctStats acct;
+
+    /* How many elements are in the used ring and the guest does not see yet */
+    unsigned filled;
+
     /* In cache lines of its own; see there for who writes and reads it */
     VqStats stats;
 } VqEntry;
@@ -110,6 +125,7 @@ struct VqTable {
     unsigned in_flight;
 
     /* Constant */
+    VirtIODevice *vdev; /* outlives the table */
     char *name;         /* what the user calls the device */
     uint16_t num_vqs;
 

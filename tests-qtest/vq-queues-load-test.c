@@ -17,6 +17,7 @@
 #define PERIOD_US 10000
 #define MIN_SAMPLES 10      /* of each load */
 #define DEPTH 32
+#define RING_SIZE 128     /* what vq-load asks for, at that depth */
 #define BLOCK 4096
 #define DISK "/machine/peripheral/disk0/virtio-backend"
 
@@ -78,7 +79,8 @@ static void assert_follows(const VqQueue *first, const VqQueue *before,
     }
     g_assert_cmpuint(after->in_flight, <=, DEPTH);
     g_assert_cmpuint(after->totals[VQ_QUEUES_MAX_IN_FLIGHT], <=, DEPTH);
-    g_assert_cmpuint(after->totals[VQ_QUEUES_MAX_BATCH], <=, DEPTH);
+    /* The guest may refill the ring while the batch goes on */
+    g_assert_cmpuint(after->totals[VQ_QUEUES_MAX_BATCH], <=, RING_SIZE);
     g_assert_cmpuint(after->totals[VQ_QUEUES_FAILED], ==, 0);
 }
 

@@ -22,6 +22,7 @@ static void copy_vq(const VirtioBlkQueue *info, VqQueue *vq)
     g_strlcpy(vq->iothread, info->iothread ?: "", sizeof(vq->iothread));
     vq->thread_id = info->thread_id;
     vq->in_flight = info->in_flight;
+    vq->fast_requests = info->fast_requests;
     for (unsigned i = 0; i < VQ_QUEUES_KINDS; i++) {
         vq->totals[VQ_QUEUES_REQUESTS(i)] = kinds[i]->requests;
         vq->totals[VQ_QUEUES_BYTES(i)] = kinds[i]->bytes;

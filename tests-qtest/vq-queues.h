@@ -41,6 +41,7 @@ typedef struct VqQueue {
     char iothread[32];      /* "": the main loop */
     pid_t thread_id;
     uint64_t in_flight;
+    uint64_t fast_requests;
     uint64_t totals[VQ_QUEUES_TOTALS];
 } VqQueue;
 
