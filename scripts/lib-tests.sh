@@ -13,6 +13,8 @@ qtests=(
     virtio-blk-vq-mapping-test virtio-blk-lifetime-test virtio-blk-hotplug-test
     virtio-blk-start-stop-test virtio-blk-migration-test virtio-blk-hostile-test
     virtio-blk-queues-test virtio-blk-monitor-test virtio-blk-own-iothreads-test
+    virtio-blk-fast-path-test virtio-blk-fast-path-changes-test
+    virtio-blk-fast-path-stats-test virtio-blk-guest-ram-test
     virtio-blk-remap-test virtio-error-test block-multi-iothread-test vq-load-test
     vq-queues-load-test vq-remap-load-test vq-soak-hotplug-test vq-soak-remap-test
 )
@@ -33,10 +35,11 @@ test_targets() {
     printf -- '--target\ntests/qtest/%s\n' "${qtests[@]}" qos-test vq-load/vq-load
 }
 
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 failures=
 
 # Run a test and count: add NAME COMMAND...; its last line is "N passed, ...",
-# maybe with "; REMARK". Its stderr is kept in $logs/err and shown if it fails.
+# maybe with "; REMARK". Its stderr is kept in $logs/err and shown if it fails,
+# there and once more by sum_up: of a long log, people are shown the end.
 add() {
     local name=$1 result
     local pattern='^([0-9]+) passed, ([0-9]+) failed(, ([0-9]+) skipped)?(; .*)?$'
@@ -51,12 +54,16 @@ add() {
     failed=$((failed + BASH_REMATCH[2]))
     skipped=$((skipped + ${BASH_REMATCH[4]:-0}))
     echo "$result"
-    [ "${BASH_REMATCH[2]}" = 0 ] || sed 's/^/    /' "$logs/err"
+    if [ "${BASH_REMATCH[2]}" != 0 ]; then
+        sed 's/^/    /' "$logs/err"
+        failures+="failed: $name"$'\n'"$(tail -n 12 "$logs/err" | sed 's/^/    /')"$'\n'
+    fi
 }
 
-# Print the sum; false if anything failed
+# Print what failed, and the sum; false if anything failed
 sum_up() {
     echo
+    printf '%s' "$failures"
     if [ "$skipped" = 0 ]; then
         echo "$passed passed, $failed failed"
     else
