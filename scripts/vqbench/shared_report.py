@@ -7,7 +7,7 @@ from collections import Counter
 from . import BenchError
 from .symbols import Module
 
-REQUEST = 'virtqueue_push'
+REQUEST = 'virtqueue_fill'
 
 # These only do what their caller wants: not the place to name
 _HELPERS = ('util/qemu-thread-', 'util/lockcnt.c', 'util/qemu-spin')

@@ -10,7 +10,7 @@ a read-modify-write ("rmw"); anything else is a "write", add to memory without
 a lock too. A cache line (64 bytes) is shared if at least two of the threads
 wrote it in that time, in either way; an access to two lines is shared if one
 of them is. The requests are counted the same way: a request is an execution
-of the first instruction of virtqueue_push(). Of each thread, what counts is
+of the first instruction of virtqueue_fill(). Of each thread, what counts is
 from the second time that it enters virtio_blk_handle_vq() to the last: whole
 rounds of taking requests, submitting and completing them. Of a thread that
 made a single round, that one counts; it may have had more to complete than to
