@@ -15,7 +15,7 @@
 #include "vq-monitor.h"
 #include "vq-watchdog.h"
 
-#define TIMEOUT_US (10 * G_USEC_PER_SEC)
+#define TIMEOUT_US (30 * G_USEC_PER_SEC)
 #define CONFIG_VECTOR 0
 /* Index register of the IOAPIC: what is written there changes nothing */
 #define MMIO_ADDRESS 0xfec00000

@@ -10,7 +10,7 @@
 #include "standard-headers/linux/virtio_ring.h"
 #include "vq-fast.h"
 
-#define WATCHDOG_S 60
+#define WATCHDOG_S 120
 /* Rounds begin again at the start of the disk, which may be small */
 #define REGION_SECTORS 4096
 #define STRIDE 16

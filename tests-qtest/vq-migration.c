@@ -15,7 +15,7 @@
 #include "vq-migration.h"
 
 #define RING_SIZE 64
-#define WATCHDOG_S 30
+#define WATCHDOG_S 180
 #define LATENCY_US (300 * 1000)
 
 /* Guest RAM: libqos allocates from its beginning */

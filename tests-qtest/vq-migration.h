@@ -14,7 +14,7 @@
 #define SLOTS 16            /* requests in flight of a virtqueue */
 #define MAX_REQUESTS 2048
 #define NUM_BAD_SECTORS 6
-#define TIMEOUT_US (10 * G_USEC_PER_SEC)
+#define TIMEOUT_US (60 * G_USEC_PER_SEC)
 
 typedef struct Shape {
     const char *name;
