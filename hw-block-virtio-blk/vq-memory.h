@@ -62,6 +62,10 @@ typedef struct VqMemory {
  */
 void vq_memory_cleanup(VqMemory *memory);
 
+/*
+ * Of vq_memory_hold(), when no request holds @map yet, and vq_memory_release(),
+ * when no request holds @hold any more. Same context as these.
+ */
 VqMemoryHold *vq_memory_hold_slow(VqMemory *memory, GuestRamMap *map);
 void vq_memory_release_slow(VqMemory *memory, VqMemoryHold *hold);
 
