@@ -4,7 +4,7 @@
 import json
 import re
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import ContentionError
 
@@ -23,6 +23,7 @@ class Mode:
     name: str
     title: str
     options: tuple      # of QEMU, without the disk's backend
+    qemu: str = ''      # the binary
 
 
 def device_properties(qemu):
@@ -85,3 +86,15 @@ def make_modes(queues, properties):
     else:
         missing.append('without iothread-vq-mapping: this QEMU has it not')
     return modes, missing
+
+
+def of_binary(qemu, queues):
+    """The same, of the binary @qemu."""
+    modes, missing = make_modes(queues, device_properties(qemu))
+    return [replace(mode, qemu=qemu) for mode in modes], missing
+
+
+def as_stock(modes):
+    """@modes under names of their own, for a report that has ours too."""
+    return [replace(mode, name=f'stock-{mode.name}',
+                    title=f'stock: {mode.title}') for mode in modes]

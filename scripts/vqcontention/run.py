@@ -24,7 +24,6 @@ GUEST, NATIVE = 'guest', 'native'
 @dataclass(frozen=True)
 class Setup:
     """What all starts have in common."""
-    qemu: str
     qmp: type
     vcpus: int
     reader: int
@@ -105,7 +104,7 @@ def run_mode(mode, setup, work_dir, want_chain):
               f'vq_loops={setup.loops}')
     options = ['-blockdev', json.dumps(setup.backend), *mode.options]
     looks, found = {}, None
-    with guest.Guest('contention', setup.qemu, setup.qmp, work_dir,
+    with guest.Guest('contention', mode.qemu, setup.qmp, work_dir,
                      setup.vcpus, kernel, options) as vm:
         for _line in vm.lines('vq: load', setup.boot_seconds):
             pass

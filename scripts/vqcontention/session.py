@@ -40,7 +40,7 @@ def _direct_file(path):
 
 
 def _choose_modes(wanted, vcpus, qemu):
-    found, missing = modes.make_modes(vcpus, modes.device_properties(qemu))
+    found, missing = modes.of_binary(qemu, vcpus)
     names = [mode.name for mode in found]
     for name in wanted or []:
         if name not in names:
@@ -49,6 +49,12 @@ def _choose_modes(wanted, vcpus, qemu):
     if wanted:
         return [mode for mode in found if mode.name in wanted], []
     return found, missing
+
+
+def _stock_modes(wanted, vcpus, qemu):
+    found, _missing = modes.of_binary(qemu, vcpus)
+    return modes.as_stock(mode for mode in found
+                          if not wanted or mode.name in wanted)
 
 
 def _new_report(args):
@@ -78,9 +84,8 @@ def _add_look(report, mode, load, turn, look):
 class Plan:
     """What is to be measured, and the report that it will be."""
 
-    def __init__(self, args, qemu, found, report):
+    def __init__(self, args, found, report):
         self.args = args
-        self.qemu = qemu
         self.modes = found
         self.report = report
 
@@ -91,6 +96,10 @@ def prepare(args):
     report = _new_report(args)
     report['qemu'] = machine.binary(qemu, 'qemu')
     found, missing = _choose_modes(args.mode, args.vcpus, qemu)
+    if args.stock:
+        stock = builds.find_stock(args.base)
+        report['stock'] = machine.binary(stock, 'stock')
+        found += _stock_modes(args.mode, args.vcpus, stock)
     accel = 'kvm' if guest.kvm_usable() else 'tcg'
     report.update({
         'base': args.base, 'accel': accel, 'vcpus': args.vcpus,
@@ -99,7 +108,7 @@ def prepare(args):
         'modes': [{'name': mode.name, 'title': mode.title}
                   for mode in found],
         'notes': missing})
-    return Plan(args, qemu, found, report)
+    return Plan(args, found, report)
 
 
 def measure(plan, folder):
@@ -118,7 +127,7 @@ def measure(plan, folder):
     report['placement'] = (places.words() if places else
                            'no thread is pinned')
     setup = run.Setup(
-        qemu=plan.qemu, qmp=qmp, vcpus=args.vcpus, reader=args.reader,
+        qmp=qmp, vcpus=args.vcpus, reader=args.reader,
         loops=report['loops'], seconds=args.seconds,
         boot_seconds=args.boot_seconds, backend=run.disk_on(image),
         placement=places, loads=report['loads'],

@@ -97,8 +97,8 @@ def conditions(report):
             f"{report['loops']} turns of an empty loop on each vCPU",
             f"{report['rounds']} round{'s' * (report['rounds'] > 1)} of "
             f"{report['seconds']:g} s; the modes take turns",
-            f"{report['qemu']['path']}, sha256 "
-            f"{report['qemu']['sha256'][:16]}"]
+            *(f"{binary['path']}, sha256 {binary['sha256'][:16]}"
+              for binary in (report['qemu'], report.get('stock')) if binary)]
         if report['accel'] == 'tcg':
             lines.append(TCG)
     lines.append((f"commit {commit['commit'][:12]}"

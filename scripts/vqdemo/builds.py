@@ -25,6 +25,15 @@ def find_qemu(base, given=None):
     return path
 
 
+def find_stock(base):
+    """The binary of stock QEMU that is built for @base."""
+    path = os.path.join(machine.BUILD, base, 'stock', 'bin',
+                        'qemu-system-x86_64')
+    if not shutil.which(path):
+        raise DemoError(f'{path} is not built; run: make stock BASE={base}')
+    return path
+
+
 def import_qmp(base):
     """QEMU's own QMP library, from the tree that was built."""
     sys.path.append(os.path.join(machine.BUILD, base, 'src', 'python'))

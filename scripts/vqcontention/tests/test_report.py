@@ -169,6 +169,16 @@ class Modes(unittest.TestCase):
         self.assertEqual(missing,
                          ['without x-data-plane=on: this QEMU has it not'])
 
+    def test_as_stock(self):
+        """the same options under another name"""
+        found, _missing = modes.make_modes(2, STOCK)
+        stock = modes.as_stock(found)
+        self.assertEqual([mode.options for mode in stock],
+                         [mode.options for mode in found])
+        names = [mode.name for mode in found + stock]
+        self.assertEqual(len(set(names)), len(names))
+        self.assertEqual(stock[0].title, 'stock: main loop')
+
     def test_data_plane(self):
         """is set as the article sets it"""
         found, missing = modes.make_modes(2, STOCK | {'x-data-plane'})
