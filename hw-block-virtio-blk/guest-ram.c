@@ -16,7 +16,7 @@ static void guest_ram_map_free_bh(void *opaque)
     GuestRamMap *map = opaque;
 
     for (unsigned i = 0; i < map->num_ranges; i++) {
-        address_space_cache_destroy(&map->ranges[i].cache);
+        memory_region_unref(map->ranges[i].cache.mrs.mr);
     }
     g_free(map);
 }
@@ -88,6 +88,30 @@ static void guest_ram_del(MemoryListener *listener,
     ram->changed |= guest_ram_is_plain(section);
 }
 
+/*
+ * Hold the RAM alone. What address_space_cache_init() sets up holds a FlatView,
+ * which holds every device that has memory in it, so that none of them could
+ * be unplugged.
+ */
+static void guest_ram_init_range(GuestRamRange *range,
+                                 const MemoryRegionSection *section)
+{
+    MemoryRegion *mr = section->mr;
+
+    memory_region_ref(mr);
+    range->addr = section->offset_within_address_space;
+    range->size = int128_get64(section->size);
+    range->host = (uint8_t *)memory_region_get_ram_ptr(mr) +
+                  section->offset_within_region;
+    range->cache = (MemoryRegionCache) {
+        .ptr = range->host,
+        .xlat = section->offset_within_region,
+        .len = range->size,
+        .mrs.mr = mr,
+        .is_write = true,
+    };
+}
+
 static void guest_ram_commit(MemoryListener *listener)
 {
     GuestRam *ram = container_of(listener, GuestRam, listener);
@@ -100,22 +124,11 @@ static void guest_ram_commit(MemoryListener *listener)
     map = g_malloc0(offsetof(GuestRamMap, ranges) +
                     ram->sections->len * sizeof(map->ranges[0]));
     map->refs = 1;
-    for (unsigned i = 0; i < ram->sections->len; i++) {
-        MemoryRegionSection *section =
-            &g_array_index(ram->sections, MemoryRegionSection, i);
-        GuestRamRange *range = &map->ranges[map->num_ranges];
-        int64_t size;
-
-        range->addr = section->offset_within_address_space;
-        size = address_space_cache_init(&range->cache, ram->as, range->addr,
-                                        int128_get64(section->size), true);
-        if (size <= 0 || !range->cache.ptr) {
-            address_space_cache_destroy(&range->cache);
-            continue;
-        }
-        range->size = size;
-        range->host = range->cache.ptr;
-        map->num_ranges++;
+    map->num_ranges = ram->sections->len;
+    for (unsigned i = 0; i < map->num_ranges; i++) {
+        guest_ram_init_range(&map->ranges[i],
+                             &g_array_index(ram->sections,
+                                            MemoryRegionSection, i));
     }
     guest_ram_set_map(ram, map);
 }
@@ -129,7 +142,6 @@ GuestRam *guest_ram_new(AddressSpace *as)
     }
 
     ram = g_new0(GuestRam, 1);
-    ram->as = as;
     ram->sections = g_array_new(FALSE, FALSE, sizeof(MemoryRegionSection));
     ram->listener = (MemoryListener) {
         .name = "virtio-blk",

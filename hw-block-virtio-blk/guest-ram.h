@@ -29,7 +29,7 @@ typedef struct GuestRamRange {
     hwaddr addr;            /* guest physical */
     hwaddr size;            /* bytes */
     uint8_t *host;
-    MemoryRegionCache cache;    /* holds the RAM */
+    MemoryRegionCache cache;    /* its region is held, and no FlatView */
 } GuestRamRange;
 
 typedef struct GuestRamMap {
@@ -48,7 +48,6 @@ typedef struct GuestRam {
     GuestRamMap *map;
 
     /* Protected by the BQL */
-    AddressSpace *as;
     GArray *sections;       /* MemoryRegionSection, while memory changes */
     bool changed;
 } GuestRam;

@@ -18,10 +18,13 @@
 #define RAM_SIZE (128 * MiB)
 #define DIMM_SIZE (16 * MiB)
 #define MAX_DIMMS 4
+#define SLOT_OTHER 5
 #define SLOTS " -m slots=4,maxmem=1G"
-/* Has data, and takes so few requests that they are in flight for a while */
-#define THROTTLED " -object throttle-group,id=group,x-iops-total=20" \
+/* Has data, and takes so few requests a second that they are in flight then */
+#define THROTTLED_TO(iops) \
+    " -object throttle-group,id=group,x-iops-total=" iops \
     " -blockdev throttle,node-name=throttled,throttle-group=group,file=node0"
+#define THROTTLED THROTTLED_TO("20")
 
 /* ACPI memory hotplug of "pc" (docs/specs/acpi_mem_hotplug) */
 #define MHP_ADDR 0xa00
@@ -292,6 +295,38 @@ static void test_unplug_in_flight(void)
 }
 
 /*
+ * Another device with memory of its own, plugged since QEMU started, goes at
+ * once: holding RAM does not hold it
+ */
+static void test_unplug_other(const void *opaque)
+{
+    bool in_flight = GPOINTER_TO_UINT(opaque);
+    VqFast *f = new_disk(in_flight ? "throttled" : "node0",
+                         SLOTS THROTTLED_TO("1") " -device pci-testdev,"
+                         "id=other,addr=05.0");
+    QPCIDevice *other = qpci_device_find(f->t->pcibus,
+                                         QPCI_DEVFN(SLOT_OTHER, 0));
+    VqFastRequest reqs[IN_FLIGHT];
+
+    g_assert_nonnull(other);
+    qpci_iomap(other, 0, NULL);
+    qpci_device_enable(other);
+    g_free(other);
+
+    /* There is a new map, when the other device's memory is there */
+    plug_dimm(f, 0);
+    if (in_flight) {
+        begin_slow(f, reqs, 0, 0);
+    }
+    vq_plug_unplug(f->t->qts, "other", SLOT_OTHER);
+    if (in_flight) {
+        g_assert_false(vq_fast_is_done(f, &reqs[IN_FLIGHT - 1]));
+        end_slow(f, reqs);
+    }
+    free_disk(f);
+}
+
+/*
  * A buffer that is not all in RAM: the request may fail or break the disk, as
  * without a map, and after a reset all is well
  */
@@ -434,6 +469,10 @@ int main(int argc, char **argv)
     qtest_add_func("/virtio-blk-guest-ram/unplug/idle", test_unplug);
     qtest_add_func("/virtio-blk-guest-ram/unplug/in-flight",
                    test_unplug_in_flight);
+    qtest_add_data_func("/virtio-blk-guest-ram/unplug/other/idle",
+                        GUINT_TO_POINTER(false), test_unplug_other);
+    qtest_add_data_func("/virtio-blk-guest-ram/unplug/other/in-flight",
+                        GUINT_TO_POINTER(true), test_unplug_other);
     qtest_add_func("/virtio-blk-guest-ram/nowhere", test_nowhere);
     qtest_add_func("/virtio-blk-guest-ram/rom", test_rom);
     qtest_add_func("/virtio-blk-guest-ram/pam", test_pam);
