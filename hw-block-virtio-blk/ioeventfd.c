@@ -7,6 +7,7 @@
 #include "qemu/osdep.h"
 #include "exec/memory.h"
 #include "hw/block/virtio-blk/ioeventfd.h"
+#include "hw/block/virtio-blk/node-jobs.h"
 #include "hw/block/virtio-blk/requests.h"
 #include "hw/virtio/virtio-bus.h"
 #include "qapi/error.h"
@@ -118,10 +119,16 @@ bool virtio_blk_has_ring(VirtIOBlock *s, uint16_t i)
     return virtio_queue_get_desc_addr(VIRTIO_DEVICE(s), i) != 0;
 }
 
-/* Close the host notifiers of virtqueues @first to @end - 1 that have one */
+/*
+ * Close the host notifiers of virtqueues @first to @end - 1 that have one. It
+ * handles their last kicks, but not in a drained section: the requests would
+ * wait for its end and then complete, whatever has become of the ring. They
+ * stay in there, and the next start looks for them.
+ */
 static void virtio_blk_close(VirtIOBlock *s, unsigned first, unsigned end)
 {
     VirtioBusState *bus = virtio_blk_get_bus(s);
+    bool in_drain = blk_in_drain(s->conf.conf.blk);
 
     /*
      * One memory transaction for all of them: updating ioeventfds takes time
@@ -136,10 +143,17 @@ static void virtio_blk_close(VirtIOBlock *s, unsigned first, unsigned end)
     memory_region_transaction_commit();
 
     for (unsigned i = first; i < end; i++) {
-        if (s->vq_table->entries[i].open) {
-            virtio_bus_cleanup_host_notifier(bus, i);
-            s->vq_table->entries[i].open = false;
+        VqEntry *entry = &s->vq_table->entries[i];
+
+        if (!entry->open) {
+            continue;
         }
+        if (in_drain) {
+            event_notifier_test_and_clear(
+                virtio_queue_get_host_notifier(entry->vq));
+        }
+        virtio_bus_cleanup_host_notifier(bus, i);
+        entry->open = false;
     }
 }
 
@@ -225,6 +239,7 @@ int virtio_blk_start_ioeventfd(VirtIODevice *vdev)
     BlockBackend *blk = s->conf.conf.blk;
     unsigned num_vqs = s->vq_table->num_vqs;
     Error *local_err = NULL;
+    GSList *jobs;
     int r;
 
     if (s->ioeventfd_started) {
@@ -248,6 +263,8 @@ int virtio_blk_start_ioeventfd(VirtIODevice *vdev)
         k->set_guest_notifiers(proxy, num_vqs, false);
         goto fail;
     }
+
+    jobs = node_jobs_pause(blk);
 
     /* The main loop ends what it has begun before an owner looks at a ring */
     blk_drain(blk);
@@ -277,6 +294,7 @@ int virtio_blk_start_ioeventfd(VirtIODevice *vdev)
         virtio_blk_let_owners_submit(s, true);
         vq_table_attach(s->vq_table);
     }
+    node_jobs_resume(jobs);
     return 0;
 
 fail:
@@ -299,6 +317,7 @@ void virtio_blk_stop_ioeventfd(VirtIODevice *vdev)
     VirtioBusClass *k = VIRTIO_BUS_GET_CLASS(bus);
     BlockBackend *blk = s->conf.conf.blk;
     unsigned num_vqs = s->vq_table->num_vqs;
+    GSList *jobs;
 
     if (!s->ioeventfd_started || s->ioeventfd_stopping) {
         return;
@@ -307,6 +326,7 @@ void virtio_blk_stop_ioeventfd(VirtIODevice *vdev)
     trace_virtio_blk_stop_ioeventfd(s->vq_table->name, num_vqs);
     s->ioeventfd_stopping = true;
 
+    jobs = node_jobs_pause(blk);
     virtio_blk_hasten_move(s);
     if (!blk_in_drain(blk)) {
         vq_table_stop(s->vq_table);
@@ -337,6 +357,7 @@ void virtio_blk_stop_ioeventfd(VirtIODevice *vdev)
     k->set_guest_notifiers(BUS(bus)->parent, num_vqs, false);
 
     s->ioeventfd_stopping = false;
+    node_jobs_resume(jobs);
 }
 
 bool virtio_blk_add_vq(VirtIOBlock *s, VirtQueue *vq)

@@ -15,9 +15,9 @@
  */
 
 #include "qemu/osdep.h"
-#include "block/blockjob.h"
 #include "hw/block/virtio-blk/find.h"
 #include "hw/block/virtio-blk/ioeventfd.h"
+#include "hw/block/virtio-blk/node-jobs.h"
 #include "hw/block/virtio-blk/vq-plan.h"
 #include "qapi/clone-visitor.h"
 #include "qapi/error.h"
@@ -37,7 +37,7 @@ typedef struct Remap {
     Error *err;
 
     /* For the node to follow, once all have arrived */
-    GSList *jobs;           /* paused, counted references */
+    GSList *jobs;           /* of the node, paused */
     QEMUTimer timer;        /* to look again whether they are */
 } Remap;
 
@@ -160,52 +160,6 @@ static char *remap_node(VirtIOBlock *s)
     return reason;
 }
 
-/*
- * A node cannot change threads while a job on it runs, and draining it pauses
- * jobs; all but one that mirrors, or commits into what the guest uses. When
- * that is done it drains the node itself, goes on within that section, and
- * QEMU's assertion in job_set_aio_context() fails. So ask jobs to pause first:
- * such a one comes to its end instead.
- *
- * Returns: whether all that run where the node is are paused or at their end;
- * they stay so until remap_resume_jobs(). To be called again if not: their end
- * may need what has called us.
- */
-static bool remap_pause_jobs(Remap *remap)
-{
-    AioContext *ctx = blk_get_aio_context(remap->s->conf.conf.blk);
-    bool all = true;
-
-    JOB_LOCK_GUARD();
-    for (BlockJob *bjob = block_job_next_locked(NULL); bjob;
-         bjob = block_job_next_locked(bjob)) {
-        Job *job = &bjob->job;
-
-        if (job->aio_context != ctx) {
-            continue;
-        }
-        if (!g_slist_find(remap->jobs, job)) {
-            job_ref_locked(job);
-            remap->jobs = g_slist_prepend(remap->jobs, job);
-            job_pause_locked(job);
-        }
-        all &= job->paused || job_is_completed_locked(job);
-    }
-    return all;
-}
-
-static void remap_resume_jobs(Remap *remap)
-{
-    JOB_LOCK_GUARD();
-    while (remap->jobs) {
-        Job *job = remap->jobs->data;
-
-        remap->jobs = g_slist_delete_link(remap->jobs, remap->jobs);
-        job_resume_locked(job);
-        job_unref_locked(job);
-    }
-}
-
 /* Context: BH or timer in the main loop, BQL held */
 static void remap_end(void *opaque)
 {
@@ -214,7 +168,8 @@ static void remap_end(void *opaque)
 
     if (s->vq_table != remap->table) {
         error_setg(&remap->err, "Device '%s' was unplugged", remap->device);
-    } else if (remap_node_follows(s) && !remap_pause_jobs(remap)) {
+    } else if (remap_node_follows(s) &&
+               !node_jobs_try_pause(s->conf.conf.blk, &remap->jobs)) {
         /* A timer that also runs while somebody waits for this to end */
         aio_timer_init(qemu_get_aio_context(), &remap->timer,
                        QEMU_CLOCK_REALTIME, SCALE_MS, remap_end, remap);
@@ -226,7 +181,7 @@ static void remap_end(void *opaque)
         vq_table_end_move(s->vq_table);
         remap->result->node_stays = remap_node(s);
     }
-    remap_resume_jobs(remap);
+    node_jobs_resume(remap->jobs);
     object_unref(OBJECT(s));
     aio_co_wake(remap->co);
 }

@@ -16,6 +16,7 @@ HOSTILE = 'qtest/virtio-blk-hostile-test'
 ERROR = 'qtest/virtio-error-test'
 OWN_IOTHREADS = 'qtest/virtio-blk-own-iothreads-test'
 JOBS = 'qtest/block-multi-iothread-test'
+DISK_JOBS = 'qtest/virtio-blk-jobs-test'
 BLOCK = 'unit/test-block-multi-iothread'
 THROTTLE = 'unit/test-throttle-multi-iothread'
 GRAPH = 'unit/test-graph-multi-iothread'
@@ -67,6 +68,10 @@ def _hotplug(*paths):
 
 def _hostile(*paths):
     return qtest(HOSTILE, 'virtio-blk-hostile', *paths)
+
+
+def _disk_jobs(*paths):
+    return qtest(DISK_JOBS, 'virtio-blk-jobs', *paths)
 
 
 def _own_iothreads(*paths):
@@ -127,8 +132,8 @@ FAULTS = [
           unit(GRAPH, 'remove-beside-job', 'remove-beside-requests')),
     Fault(21, 'fdmon-io_uring frees a handler that has a completion pending',
           unit(FDMON, 'remove-handlers')),
-    Fault(22, 'a slow backend turns polling off for a fast virtqueue', [],
-          untested='a matter of speed, not begun'),
+    Fault(22, 'a slow backend turns polling off for a fast virtqueue',
+          [], untested='a matter of speed, not begun'),
     Fault(23, 'virtqueue_pop() zeroes 24 KB of stack', [],
           untested='a matter of speed, not begun'),
     Fault(24, 'write-blocking mirror: counters and lists without a lock',
@@ -174,6 +179,11 @@ FAULTS = [
     Fault(41, '-global of a property that takes words and numbers: abort',
           _own_iothreads('global-addr'),
           {'9.0': 'came with 10.0'}),
+    Fault(42, 'a disk is reset, stopped or started while a mirror or commit '
+          'on it ends: abort',
+          _disk_jobs('end/reset', 'end/stop', 'end/start')),
+    Fault(43, 'a request that comes in a drained section is completed after '
+          'the disk was reset in it', _disk_jobs('held/reset')),
 ]
 
 
