@@ -8,6 +8,7 @@
 unit=(
     test-vq-plan test-vq-mapping-fuzz test-block-multi-iothread
     test-throttle-multi-iothread test-graph-multi-iothread test-fdmon-multi-thread
+    test-aio-polling
 )
 qtests=(
     virtio-blk-vq-mapping-test virtio-blk-lifetime-test virtio-blk-hotplug-test

@@ -21,6 +21,7 @@ BLOCK = 'unit/test-block-multi-iothread'
 THROTTLE = 'unit/test-throttle-multi-iothread'
 GRAPH = 'unit/test-graph-multi-iothread'
 FDMON = 'unit/test-fdmon-multi-thread'
+POLLING = 'unit/test-aio-polling'
 
 
 @dataclass
@@ -133,9 +134,9 @@ FAULTS = [
     Fault(21, 'fdmon-io_uring frees a handler that has a completion pending',
           unit(FDMON, 'remove-handlers')),
     Fault(22, 'a slow backend turns polling off for a fast virtqueue',
-          [], untested='a matter of speed, not begun'),
+          unit(POLLING, 'slow-backend'), FIXED),
     Fault(23, 'virtqueue_pop() zeroes 24 KB of stack', [],
-          untested='a matter of speed, not begun'),
+          untested='a matter of speed, measured in docs/speed.md'),
     Fault(24, 'write-blocking mirror: counters and lists without a lock',
           _jobs('mirror-active', 'mirror-active-data',
                 'mirror-active-cancel'), rounds=3),
