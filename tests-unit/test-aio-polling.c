@@ -154,11 +154,36 @@ static void test_idle(void)
     aio_context_set_poll_params(ctx, 0, 0, 0, &error_abort);
 }
 
+/* Nor for any when polling is switched off */
+static void test_off(void)
+{
+    AioContext *ctx = qemu_get_aio_context();
+    Source virtqueue;
+
+    aio_context_set_poll_params(ctx, POLL_MAX_NS, 0, 0, &error_abort);
+    source_init(&virtqueue, ctx);
+    for (unsigned i = 0; i < EVENTS; i++) {
+        source_wait(&virtqueue, FAST_NS);
+    }
+    g_assert_cmpuint(virtqueue.polls, >, EVENTS);
+
+    aio_context_set_poll_params(ctx, 0, 0, 0, &error_abort);
+    /* Ends what has begun */
+    source_wait(&virtqueue, FAST_NS);
+    virtqueue.polls = 0;
+    for (unsigned i = 0; i < EVENTS; i++) {
+        source_wait(&virtqueue, FAST_NS);
+    }
+    g_assert_cmpuint(virtqueue.polls, ==, 0);
+    source_cleanup(&virtqueue);
+}
+
 int main(int argc, char **argv)
 {
     qemu_init_main_loop(&error_abort);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/aio-polling/slow-backend", test_slow_backend);
     g_test_add_func("/aio-polling/idle", test_idle);
+    g_test_add_func("/aio-polling/off", test_off);
     return g_test_run();
 }

@@ -185,6 +185,9 @@ FAULTS = [
           _disk_jobs('end/reset', 'end/stop', 'end/start')),
     Fault(43, 'a request that comes in a drained section is completed after '
           'the disk was reset in it', _disk_jobs('held/reset')),
+    Fault(44, 'an IOThread polls for a virtqueue that is idle, and with '
+          'poll-max-ns=0', unit(POLLING, 'idle', 'off'),
+          {'9.0': 'came with 10.0'}),
 ]
 
 
