@@ -39,8 +39,7 @@ static Test test_begin(void)
     device.drive = ",\"drive\":\"disk\"";
     device.more_args = nodes;
     device.more_traces = "-trace mirror_before_drain";
-    test.t = vq_test_new(&device, 1, 1, ",\"iothread\":\"iothread0\","
-                         "\"share-rw\":true");
+    test.t = vq_test_new(&device, 1, 1, ",\"iothread\":\"iothread0\"");
     test.dog = vq_watchdog_begin(qtest_pid(test.t->qts), WATCHDOG_SECONDS);
     return test;
 }
@@ -54,29 +53,28 @@ static void test_end(Test *test)
     vq_test_free(test->t);
 }
 
-/* Mirror @node until told to end, which leaves the disk as it is */
+/* Mirror @node */
 static void mirror_begin(Test *test, const char *node, bool auto_finalize)
 {
-    g_autofree char *answer = NULL;
-
     qtest_qmp_assert_success(test->t->qts,
         "{'execute': 'blockdev-mirror', 'arguments': {'job-id': 'mirror',"
         " 'device': %s, 'target': 'copy', 'sync': 'none',"
         " 'filter-node-name': 'filter', 'auto-finalize': %i}}",
         node, auto_finalize);
     qtest_qmp_eventwait(test->t->qts, "BLOCK_JOB_READY");
+}
 
-    /* Or it has nothing to flush */
-    answer = qtest_hmp(test->t->qts, "qemu-io filter \"write -q 0 4k\"");
-    g_assert_cmpstr(answer, ==, "");
-
+/* Tell it to end, and leave the disk as it is */
+static void mirror_end(Test *test)
+{
     qtest_qmp_assert_success(test->t->qts,
         "{'execute': 'block-job-cancel', 'arguments': {'device': 'mirror'}}");
 }
 
-/* Until it flushes the copy, in its drained section, and cannot pause */
-static void mirror_wait_for_section(Test *test)
+/* The same after a write, until it flushes that and cannot pause */
+static void mirror_end_and_wait_for_section(Test *test)
 {
+    mirror_end(test);
     while (!vq_test_count_event(test->t, "mirror_before_drain", "")) {
         g_usleep(1000);
     }
@@ -105,6 +103,7 @@ static void mirror_wait_over(Test *test)
 static void mirror_begin_and_hold(Test *test)
 {
     mirror_begin(test, "disk", false);
+    mirror_end(test);
     qtest_qmp_eventwait(test->t->qts, "BLOCK_JOB_PENDING");
 }
 
@@ -129,7 +128,8 @@ static void test_end_reset(void)
 
     vq_test_start_driver(test.t);
     mirror_begin(&test, "disk", true);
-    mirror_wait_for_section(&test);
+    vq_test_write_pattern(test.t, 0, 0, 1);
+    mirror_end_and_wait_for_section(&test);
     vq_test_reset(test.t);
     mirror_wait_over(&test);
     test_end(&test);
@@ -141,7 +141,8 @@ static void test_end_stop(void)
 
     vq_test_start_driver(test.t);
     mirror_begin(&test, "disk", true);
-    mirror_wait_for_section(&test);
+    vq_test_write_pattern(test.t, 0, 0, 1);
+    mirror_end_and_wait_for_section(&test);
     stop_and_cont(&test);
     mirror_wait_over(&test);
     test_end(&test);
@@ -151,8 +152,11 @@ static void test_end_start(void)
 {
     Test test = test_begin();
 
+    vq_test_start_driver(test.t);
     mirror_begin(&test, "disk", true);
-    mirror_wait_for_section(&test);
+    vq_test_write_pattern(test.t, 0, 0, 1);
+    vq_test_stop_driver(test.t);
+    mirror_end_and_wait_for_section(&test);
     vq_test_start_driver(test.t);
     mirror_wait_over(&test);
     test_end(&test);
@@ -161,11 +165,14 @@ static void test_end_start(void)
 /* Nobody waits for jobs of others */
 static void test_end_other(void)
 {
+    g_autofree char *answer = NULL;
     Test test = test_begin();
 
     vq_test_start_driver(test.t);
     mirror_begin(&test, "other", true);
-    mirror_wait_for_section(&test);
+    answer = qtest_hmp(test.t->qts, "qemu-io filter \"write -q 0 4k\"");
+    g_assert_cmpstr(answer, ==, "");
+    mirror_end_and_wait_for_section(&test);
     vq_test_reset(test.t);
     g_assert_false(mirror_is_over(&test));
     mirror_wait_over(&test);

@@ -181,7 +181,7 @@ FAULTS = [
           _own_iothreads('global-addr'),
           {'9.0': 'came with 10.0'}),
     Fault(42, 'a disk is reset, stopped or started while a mirror or commit '
-          'on it ends: abort',
+          'on it ends: abort, hang',
           _disk_jobs('end/reset', 'end/stop', 'end/start')),
     Fault(43, 'a request that comes in a drained section is completed after '
           'the disk was reset in it', _disk_jobs('held/reset')),
