@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "block/block_int.h"
+#include "block/blockjob_int.h"
 #include "block/graph-lock.h"
 #include "qapi/error.h"
 #include "qemu/defer-call.h"
@@ -259,6 +260,120 @@ static void test_drain_nopoll(void)
     blk_unref(d.blk);
 }
 
+typedef struct CountingJob {
+    BlockJob common;
+    int turns;              /* atomic */
+    bool stop;              /* atomic */
+} CountingJob;
+
+static int coroutine_fn counting_job_run(Job *job, Error **errp)
+{
+    CountingJob *s = container_of(job, CountingJob, common.job);
+
+    while (!qatomic_read(&s->stop)) {
+        qatomic_inc(&s->turns);
+        job_sleep_ns(job, SCALE_MS);
+    }
+    return 0;
+}
+
+static const BlockJobDriver counting_job_driver = {
+    .job_driver = {
+        .instance_size = sizeof(CountingJob),
+        .free          = block_job_free,
+        .user_resume   = block_job_user_resume,
+        .run           = counting_job_run,
+    },
+};
+
+static bool job_is_paused(Job *job)
+{
+    JOB_LOCK_GUARD();
+    return job->paused;
+}
+
+static bool job_is_over(Job *job)
+{
+    JOB_LOCK_GUARD();
+    return job_is_completed_locked(job);
+}
+
+typedef struct Holdup {
+    QemuSemaphore entered, leave;
+} Holdup;
+
+static void holdup_bh(void *opaque)
+{
+    Holdup *holdup = opaque;
+
+    qemu_sem_post(&holdup->entered);
+    qemu_sem_wait(&holdup->leave);
+}
+
+/*
+ * A job that is resumed, and paused again before its thread has come to run it,
+ * must not run: who has paused it sees that it is paused already.
+ */
+static void test_job_paused_again(void)
+{
+    IOThread *iothread = iothread_new();
+    AioContext *ctx = iothread_get_aio_context(iothread);
+    BlockBackend *blk = test_blk_new();
+    CountingJob *s;
+    Holdup holdup;
+    Job *job;
+    int turns;
+
+    qemu_sem_init(&holdup.entered, 0);
+    qemu_sem_init(&holdup.leave, 0);
+    blk_set_aio_context(blk, ctx, &error_abort);
+    s = block_job_create("counting", &counting_job_driver, NULL, blk_bs(blk), 0,
+                         BLK_PERM_ALL, 0, 0, NULL, NULL, &error_abort);
+    job = &s->common.job;
+    WITH_JOB_LOCK_GUARD() {
+        job_ref_locked(job);
+    }
+    job_start(job);
+    while (qatomic_read(&s->turns) < 3) {
+        aio_poll(qemu_get_aio_context(), true);
+    }
+    WITH_JOB_LOCK_GUARD() {
+        job_pause_locked(job);
+    }
+    while (!job_is_paused(job)) {
+        aio_poll(qemu_get_aio_context(), false);
+    }
+
+    turns = qatomic_read(&s->turns);
+    aio_bh_schedule_oneshot(ctx, holdup_bh, &holdup);
+    qemu_sem_wait(&holdup.entered);
+    WITH_JOB_LOCK_GUARD() {
+        job_resume_locked(job);
+        job_pause_locked(job);
+    }
+    g_assert_true(job_is_paused(job));
+    qemu_sem_post(&holdup.leave);
+    g_usleep(50 * MS);
+    g_assert_cmpint(qatomic_read(&s->turns), ==, turns);
+    g_assert_true(job_is_paused(job));
+
+    qatomic_set(&s->stop, true);
+    WITH_JOB_LOCK_GUARD() {
+        job_resume_locked(job);
+    }
+    while (!job_is_over(job)) {
+        aio_poll(qemu_get_aio_context(), true);
+    }
+    WITH_JOB_LOCK_GUARD() {
+        job_unref_locked(job);
+    }
+    blk_set_aio_context(blk, qemu_get_aio_context(), &error_abort);
+    blk_unref(blk);
+    iothread_join(iothread);
+    qemu_sem_destroy(&holdup.entered);
+    qemu_sem_destroy(&holdup.leave);
+}
+
 /*
  * The last reader of the graph that leaves must wake a writer, even if nothing
  * else happens in the main loop.
@@ -454,6 +569,7 @@ int main(int argc, char **argv)
     ADD("self-request", test_self_request);
     ADD("drain/resumed", test_drain_resumed);
     ADD("drain/nopoll", test_drain_nopoll);
+    ADD("job/paused-again", test_job_paused_again);
     ADD("graph-lock", test_graph_lock);
     ADD("qmp-command/context", test_qmp_context);
     ADD("qmp-command/drain", test_qmp_drain);

@@ -188,6 +188,8 @@ FAULTS = [
     Fault(44, 'an IOThread polls for a virtqueue that is idle, and with '
           'poll-max-ns=0', unit(POLLING, 'idle', 'off'),
           {'9.0': 'came with 10.0'}),
+    Fault(45, 'a job that is resumed and paused again at once runs on in a '
+          'drained section', unit(BLOCK, 'job/paused-again')),
 ]
 
 
