@@ -286,7 +286,7 @@ static const BlockJobDriver counting_job_driver = {
     },
 };
 
-static bool job_is_paused(Job *job)
+static bool job_rests(Job *job)
 {
     JOB_LOCK_GUARD();
     return job->paused;
@@ -340,7 +340,7 @@ static void test_job_paused_again(void)
     WITH_JOB_LOCK_GUARD() {
         job_pause_locked(job);
     }
-    while (!job_is_paused(job)) {
+    while (!job_rests(job)) {
         aio_poll(qemu_get_aio_context(), false);
     }
 
@@ -351,11 +351,11 @@ static void test_job_paused_again(void)
         job_resume_locked(job);
         job_pause_locked(job);
     }
-    g_assert_true(job_is_paused(job));
+    g_assert_true(job_rests(job));
     qemu_sem_post(&holdup.leave);
     g_usleep(50 * MS);
     g_assert_cmpint(qatomic_read(&s->turns), ==, turns);
-    g_assert_true(job_is_paused(job));
+    g_assert_true(job_rests(job));
 
     qatomic_set(&s->stop, true);
     WITH_JOB_LOCK_GUARD() {
