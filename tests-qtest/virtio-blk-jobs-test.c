@@ -14,7 +14,7 @@
  * How long the copy takes for each request, so also how long the mirror is
  * within its own drained section when it ends
  */
-#define COPY_NS (1 * 1000000000ll)
+#define COPY_NS (2 * 1000000000ll)
 
 /* And how long after it has traced that it begins with that */
 #define SECTION_US (G_USEC_PER_SEC / 4)
