@@ -9,7 +9,7 @@
 #include "block/block_int.h"
 #include "block/write-threshold.h"
 #include "hw/block/virtio-blk/fast-path.h"
-#include "hw/block/virtio-blk/vq-table.h"
+#include "hw/block/virtio-blk/queue.h"
 #include "hw/virtio/virtio-blk.h"
 #include "trace/trace-block.h"
 
@@ -81,8 +81,8 @@ static void fast_path_find(FastPath *fast, VirtIOBlock *s)
 }
 
 /* What can change without a drain */
-static bool fast_path_is_open(const FastPath *fast, BlockBackend *blk,
-                              bool is_write)
+static bool fast_path_is_usable(const FastPath *fast, BlockBackend *blk,
+                                bool is_write)
 {
     if (qatomic_read(&fast->tgm->throttle_state) ||
         (is_write && (!fast->writes || !blk_enable_write_cache(blk))) ||
@@ -179,11 +179,11 @@ static void coroutine_fn fast_path_entry(void *opaque)
 
 bool virtio_blk_fast_submit(VirtIOBlockReq *req, BdrvRequestFlags flags)
 {
-    VqEntry *entry = container_of(req->stats, VqEntry, stats);
-    FastPath *fast = &entry->fast;
+    VirtIOBlkQueue *q = req->queue;
+    FastPath *fast = &q->fast;
     int64_t offset = req->sector_num << BDRV_SECTOR_BITS;
 
-    if (!entry->attached) {
+    if (!fast->open) {
         return false;
     }
     if (unlikely(!fast->known)) {
@@ -192,13 +192,13 @@ bool virtio_blk_fast_submit(VirtIOBlockReq *req, BdrvRequestFlags flags)
     if (fast->num_nodes == 0 || req->qiov.size == 0 ||
         req->qiov.size > fast->max_transfer ||
         !QEMU_IS_ALIGNED(offset | req->qiov.size, fast->align) ||
-        !fast_path_is_open(fast, req->dev->blk,
-                           req->kind == VQ_REQUEST_WRITE)) {
+        !fast_path_is_usable(fast, req->dev->blk,
+                             req->kind == VQ_REQUEST_WRITE)) {
         return false;
     }
 
     for (const VirtIOBlockReq *r = req; r; r = r->mr_next) {
-        vq_stats_add(&entry->stats.fast_requests, 1);
+        vq_stats_add(&q->stats.fast_requests, 1);
     }
     req->flags = flags;
     QSIMPLEQ_INSERT_TAIL(&fast->queue, req, fast_next);
@@ -206,11 +206,8 @@ bool virtio_blk_fast_submit(VirtIOBlockReq *req, BdrvRequestFlags flags)
     return true;
 }
 
-void virtio_blk_fast_run(VqStats *stats)
+void virtio_blk_fast_run(FastPath *fast)
 {
-    VqEntry *entry = container_of(stats, VqEntry, stats);
-    FastPath *fast = &entry->fast;
-
     while (!QSIMPLEQ_EMPTY(&fast->queue)) {
         Coroutine *co = fast->num_idle
                         ? fast->idle[--fast->num_idle]
@@ -222,8 +219,8 @@ void virtio_blk_fast_run(VqStats *stats)
 
 bool virtio_blk_fast_in_flight(VirtIOBlock *s)
 {
-    for (unsigned i = 0; i < s->vq_table->num_vqs; i++) {
-        if (qatomic_load_acquire(&s->vq_table->entries[i].fast.in_flight)) {
+    for (unsigned i = 0; i < s->queues->num; i++) {
+        if (qatomic_load_acquire(&s->queues->q[i].fast.in_flight)) {
             return true;
         }
     }
@@ -234,6 +231,17 @@ void virtio_blk_fast_init(FastPath *fast, BlockBackend *blk)
 {
     fast->tgm = &blk_get_public(blk)->throttle_group_member;
     QSIMPLEQ_INIT(&fast->queue);
+}
+
+void virtio_blk_fast_open(FastPath *fast)
+{
+    fast->open = true;
+    fast->known = false;
+}
+
+void virtio_blk_fast_close(FastPath *fast)
+{
+    fast->open = false;
 }
 
 void virtio_blk_fast_cleanup(FastPath *fast)

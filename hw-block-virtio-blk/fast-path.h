@@ -29,8 +29,8 @@
 #ifndef HW_BLOCK_VIRTIO_BLK_FAST_PATH_H
 #define HW_BLOCK_VIRTIO_BLK_FAST_PATH_H
 
+#include "block/block-common.h"
 #include "block/throttle-groups.h"
-#include "hw/block/virtio-blk/vq-stats.h"
 #include "qemu/coroutine.h"
 #include "qemu/queue.h"
 
@@ -42,6 +42,7 @@ struct VirtIOBlockReq;
 
 /* Written by the thread that serves the virtqueue */
 typedef struct FastPath {
+    bool open;              /* is the host notifier attached? */
     bool known;             /* has the graph been looked at since attaching? */
     bool quit;
     const ThrottleGroupMember *tgm;     /* the BlockBackend's, constant */
@@ -82,17 +83,30 @@ bool virtio_blk_fast_submit(struct VirtIOBlockReq *req,
 
 /**
  * virtio_blk_fast_run:
- * @stats: of the virtqueue
+ * @fast: of the virtqueue
  *
  * Begin what virtio_blk_fast_submit() was given.
  *
  * Context: the thread that serves the virtqueue.
  */
-void virtio_blk_fast_run(VqStats *stats);
+void virtio_blk_fast_run(FastPath *fast);
+
+/**
+ * virtio_blk_fast_open:
+ * virtio_blk_fast_close:
+ * @fast: of a virtqueue
+ *
+ * The host notifier is about to be attached, or has been detached: requests may
+ * take the fast path only in between.
+ *
+ * Context: the virtqueue's owner.
+ */
+void virtio_blk_fast_open(FastPath *fast);
+void virtio_blk_fast_close(FastPath *fast);
 
 /**
  * virtio_blk_fast_in_flight:
- * @s: the device, with a table
+ * @s: the disk, realized
  *
  * For AIO_WAIT_WHILE() and .drained_poll(), which are woken when it becomes
  * false.

@@ -1,5 +1,5 @@
 /*
- * virtio-blk disks by what people call them
+ * virtio-blk disks by what the user calls them
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -11,7 +11,7 @@
 VirtIOBlock *virtio_blk_cast(Object *obj)
 {
     obj = object_dynamic_cast(obj, TYPE_VIRTIO_BLK);
-    return obj && VIRTIO_BLK(obj)->vq_table ? VIRTIO_BLK(obj) : NULL;
+    return obj && VIRTIO_BLK(obj)->queues ? VIRTIO_BLK(obj) : NULL;
 }
 
 VirtIOBlock *virtio_blk_find(const char *device, Error **errp)

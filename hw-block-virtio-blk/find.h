@@ -1,5 +1,5 @@
 /*
- * virtio-blk disks by what people call them
+ * virtio-blk disks by what the user calls them
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

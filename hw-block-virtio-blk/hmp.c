@@ -1,5 +1,5 @@
 /*
- * virtio-blk virtqueues in the human monitor
+ * virtio-blk virtqueues in HMP
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -13,6 +13,9 @@
 #include "qapi/qapi-commands-virtio-blk-queues.h"
 
 #define MAIN_LOOP "(main loop)"
+
+/* For it in virtio_blk_remap; QMP has an IOThread of that name */
+#define MAIN_LOOP_WORD "main-loop"
 
 static void hmp_print_vq(Monitor *mon, const VirtioBlkQueue *vq, int width)
 {
@@ -32,6 +35,17 @@ static void hmp_print_vq(Monitor *mon, const VirtioBlkQueue *vq, int width)
                    vq->write->requests, others, vq->failed,
                    vq->notifications, vq->polls, vq->batches,
                    vq->interrupts);
+}
+
+/* Why a remap takes its time */
+static void hmp_print_remap(Monitor *mon, const VirtioBlkQueue *vq)
+{
+    if (vq->remap) {
+        monitor_printf(mon, "      remapped to %s, %s, waits for %u request%s\n",
+                       vq->remap->iothread ?: MAIN_LOOP,
+                       VirtioBlkQueueState_str(vq->state), vq->remap->requests,
+                       vq->remap->requests == 1 ? "" : "s");
+    }
 }
 
 static void hmp_print_disk(Monitor *mon, const VirtioBlkQueues *disk)
@@ -54,16 +68,17 @@ static void hmp_print_disk(Monitor *mon, const VirtioBlkQueues *disk)
                    "polls", "batches", "interrupts");
     for (VirtioBlkQueueList *l = disk->queues; l; l = l->next) {
         hmp_print_vq(mon, l->value, width);
+        hmp_print_remap(mon, l->value);
     }
 }
 
 void hmp_info_virtio_blk_queues(Monitor *mon, const QDict *qdict)
 {
-    const char *device = qdict_get_try_str(qdict, "device");
+    const char *id = qdict_get_try_str(qdict, "id");
     g_autoptr(VirtioBlkQueuesList) disks = NULL;
     Error *err = NULL;
 
-    disks = qmp_query_virtio_blk_queues(device, &err);
+    disks = qmp_query_virtio_blk_queues(id, &err);
     if (hmp_handle_error(mon, err)) {
         return;
     }
@@ -75,31 +90,20 @@ void hmp_info_virtio_blk_queues(Monitor *mon, const QDict *qdict)
     }
 }
 
-void coroutine_fn hmp_virtio_blk_map_queues(Monitor *mon, const QDict *qdict)
+void hmp_virtio_blk_remap(Monitor *mon, const QDict *qdict)
 {
-    const char *text = qdict_get_try_str(qdict, "mapping");
+    const char *text = qdict_get_str(qdict, "mapping");
+    bool main_loop = !strcmp(text, MAIN_LOOP_WORD);
     g_autoptr(IOThreadVirtQueueMappingList) list = NULL;
-    g_autoptr(VirtioBlkRemap) result = NULL;
     Error *err = NULL;
 
-    if (text) {
+    if (!main_loop) {
         list = vq_plan_list_from_text(text, &err);
     }
     if (!err) {
-        result = qmp_virtio_blk_set_iothread_vq_mapping(
-            qdict_get_str(qdict, "device"), text, list, &err);
+        qmp_virtio_blk_set_iothread_vq_mapping(qdict_get_str(qdict, "id"),
+                                               !main_loop, list, main_loop,
+                                               main_loop, &err);
     }
-    if (hmp_handle_error(mon, err)) {
-        return;
-    }
-
-    for (VirtioBlkMoveList *l = result->moved; l; l = l->next) {
-        monitor_printf(mon, "virtqueue %u: from %s to %s, away for %" PRId64
-                       " us\n", l->value->index, l->value->from ?: MAIN_LOOP,
-                       l->value->to ?: MAIN_LOOP, l->value->away_ns / 1000);
-    }
-    if (result->node_stays) {
-        monitor_printf(mon, "The block node stays where it is: %s\n",
-                       result->node_stays);
-    }
+    hmp_handle_error(mon, err);
 }

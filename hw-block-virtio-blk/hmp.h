@@ -1,5 +1,5 @@
 /*
- * virtio-blk virtqueues in the human monitor
+ * virtio-blk virtqueues in HMP
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -12,7 +12,7 @@
 /**
  * hmp_info_virtio_blk_queues:
  * @mon: where to print
- * @qdict: arguments, may have "device"
+ * @qdict: arguments, may have "id"
  *
  * "info virtio-blk-queues": query-virtio-blk-queues as a table.
  *
@@ -21,14 +21,14 @@
 void hmp_info_virtio_blk_queues(Monitor *mon, const QDict *qdict);
 
 /**
- * hmp_virtio_blk_map_queues:
+ * hmp_virtio_blk_remap:
  * @mon: where to print
- * @qdict: arguments, has "device" and may have "mapping"
+ * @qdict: arguments, has "id" and "mapping"
  *
- * virtio-blk-set-iothread-vq-mapping for people.
+ * virtio-blk-set-iothread-vq-mapping for HMP.
  *
  * Context: BQL held.
  */
-void coroutine_fn hmp_virtio_blk_map_queues(Monitor *mon, const QDict *qdict);
+void hmp_virtio_blk_remap(Monitor *mon, const QDict *qdict);
 
 #endif /* HW_BLOCK_VIRTIO_BLK_HMP_H */

@@ -8,6 +8,7 @@
 #include "exec/memory.h"
 #include "hw/block/virtio-blk/ioeventfd.h"
 #include "hw/block/virtio-blk/node-jobs.h"
+#include "hw/block/virtio-blk/remap.h"
 #include "hw/block/virtio-blk/requests.h"
 #include "hw/virtio/virtio-bus.h"
 #include "qapi/error.h"
@@ -31,39 +32,12 @@ static bool virtio_blk_make_own_iothreads(VirtIOBlock *s, Error **errp)
     if (num == 0) {
         return true;
     }
-    if (!vq_table_check_device(vdev, errp)) {
+    if (!vq_owners_check_device(vdev, errp)) {
         return false;
     }
-    s->own_iothreads = own_iothreads_new(vq_table_get_device(vdev),
+    s->own_iothreads = own_iothreads_new(vq_owners_get_device(vdev),
                                          &conf->own_iothreads, num, errp);
     return s->own_iothreads != NULL;
-}
-
-static void virtio_blk_init_entries(VirtIOBlock *s)
-{
-    BlockBackend *blk = s->conf.conf.blk;
-
-    for (unsigned i = 0; i < s->vq_table->num_vqs; i++) {
-        VqEntry *entry = &s->vq_table->entries[i];
-
-        virtio_queue_set_memory(entry->vq, &entry->memory);
-        virtio_blk_fast_init(&entry->fast, blk);
-        block_acct_add_part(blk_get_stats(blk), &entry->acct);
-    }
-}
-
-static void virtio_blk_cleanup_entries(VirtIOBlock *s)
-{
-    BlockBackend *blk = s->conf.conf.blk;
-
-    for (unsigned i = 0; i < s->vq_table->num_vqs; i++) {
-        VqEntry *entry = &s->vq_table->entries[i];
-
-        block_acct_remove_part(blk_get_stats(blk), &entry->acct);
-        virtio_blk_fast_cleanup(&entry->fast);
-        virtio_queue_set_memory(entry->vq, NULL);
-        vq_memory_cleanup(&entry->memory);
-    }
 }
 
 bool virtio_blk_ioeventfd_init(VirtIOBlock *s, Error **errp)
@@ -79,18 +53,19 @@ bool virtio_blk_ioeventfd_init(VirtIOBlock *s, Error **errp)
         list = own_list = own_iothreads_get_mapping(s->own_iothreads);
     }
 
-    s->vq_table = vq_table_new(VIRTIO_DEVICE(s), 0, conf->num_queues,
-                               conf->iothread, list, errp);
-    if (s->vq_table) {
-        virtio_blk_init_entries(s);
+    s->owners = vq_owners_new(VIRTIO_DEVICE(s), conf->num_queues,
+                              conf->iothread, list, errp);
+    if (s->owners) {
+        virtio_blk_queues_new(s);
     }
-    if (!s->vq_table ||
+    if (!s->owners ||
         ((conf->iothread || list) &&
          !compat_blk_may_use_iothread(conf->conf.blk, errp))) {
         virtio_blk_ioeventfd_cleanup(s);
         return false;
     }
-    s->iothread_vq_mapping_resolved = vq_table_get_mapping(s->vq_table);
+    s->iothread_vq_mapping_resolved =
+        vq_owners_get_mapping(s->owners->of_vq, s->owners->num_vqs);
     return true;
 }
 
@@ -99,11 +74,15 @@ void virtio_blk_ioeventfd_cleanup(VirtIOBlock *s)
     assert(!s->ioeventfd_started);
     qapi_free_IOThreadVirtQueueMappingList(s->iothread_vq_mapping_resolved);
     s->iothread_vq_mapping_resolved = NULL;
-    if (s->vq_table) {
-        virtio_blk_cleanup_entries(s);
+    if (s->queues) {
+        virtio_blk_remap_cancel(s);
+        if (s->rq) {
+            virtio_blk_drop_waiting(s, NULL);
+        }
+        virtio_blk_queues_free(s);
     }
-    vq_table_free(s->vq_table);
-    s->vq_table = NULL;
+    vq_owners_free(s->owners);
+    s->owners = NULL;
     own_iothreads_free(s->own_iothreads);
     s->own_iothreads = NULL;
 }
@@ -119,13 +98,20 @@ bool virtio_blk_has_ring(VirtIOBlock *s, uint16_t i)
     return virtio_queue_get_desc_addr(VIRTIO_DEVICE(s), i) != 0;
 }
 
+/* Context: BQL held */
+static void virtio_blk_step(VirtIOBlkQueue *q, VqCause cause)
+{
+    QEMU_LOCK_GUARD(&q->dev->queues->lock);
+    virtio_blk_queue_step(q, cause);
+}
+
 /*
- * Close the host notifiers of virtqueues @first to @end - 1 that have one. It
+ * Release the host notifiers of virtqueues @first to @end - 1 that have one. It
  * handles their last kicks, but not in a drained section: the requests would
  * wait for its end and then complete, whatever has become of the ring. They
  * stay in there, and the next start looks for them.
  */
-static void virtio_blk_close(VirtIOBlock *s, unsigned first, unsigned end)
+static void virtio_blk_release(VirtIOBlock *s, unsigned first, unsigned end)
 {
     VirtioBusState *bus = virtio_blk_get_bus(s);
     bool in_drain = blk_in_drain(s->conf.conf.blk);
@@ -136,34 +122,35 @@ static void virtio_blk_close(VirtIOBlock *s, unsigned first, unsigned end)
      */
     memory_region_transaction_begin();
     for (unsigned i = first; i < end; i++) {
-        if (s->vq_table->entries[i].open) {
+        if (vq_state_is_assigned(s->queues->q[i].state)) {
             virtio_bus_set_host_notifier(bus, i, false);
         }
     }
     memory_region_transaction_commit();
 
     for (unsigned i = first; i < end; i++) {
-        VqEntry *entry = &s->vq_table->entries[i];
+        VirtIOBlkQueue *q = &s->queues->q[i];
 
-        if (!entry->open) {
+        if (!vq_state_is_assigned(q->state)) {
             continue;
         }
         if (in_drain) {
             event_notifier_test_and_clear(
-                virtio_queue_get_host_notifier(entry->vq));
+                virtio_queue_get_host_notifier(q->vq));
         }
         virtio_bus_cleanup_host_notifier(bus, i);
-        entry->open = false;
+        virtio_blk_step(q, VQ_RELEASE);
+        virtio_blk_remap_released(q);
     }
 }
 
 /*
- * Open the host notifiers of virtqueues @first to @end - 1 that the guest has
- * set up.
+ * Assign host notifiers to virtqueues @first to @end - 1 that the guest has set
+ * up.
  *
- * Returns: 0, or a negative errno value with none of them open.
+ * Returns: 0, or a negative errno value with none of them assigned.
  */
-static int virtio_blk_open(VirtIOBlock *s, unsigned first, unsigned end)
+static int virtio_blk_assign(VirtIOBlock *s, unsigned first, unsigned end)
 {
     VirtioBusState *bus = virtio_blk_get_bus(s);
     int r = 0;
@@ -172,16 +159,30 @@ static int virtio_blk_open(VirtIOBlock *s, unsigned first, unsigned end)
     for (unsigned i = first; i < end && r == 0; i++) {
         if (virtio_blk_has_ring(s, i)) {
             r = virtio_bus_set_host_notifier(bus, i, true);
-            s->vq_table->entries[i].open = r == 0;
+            if (r == 0) {
+                virtio_blk_step(&s->queues->q[i], VQ_ASSIGN);
+            }
         }
     }
     memory_region_transaction_commit();
 
     if (r != 0) {
         error_report("virtio-blk failed to set host notifier (%d)", r);
-        virtio_blk_close(s, first, end);
+        virtio_blk_release(s, first, end);
     }
     return r;
+}
+
+/* The main loop has completed its requests: owners may have the virtqueues */
+static void virtio_blk_set_ready(VirtIOBlock *s, unsigned first, unsigned end)
+{
+    for (unsigned i = first; i < end; i++) {
+        VirtIOBlkQueue *q = &s->queues->q[i];
+
+        if (q->state == VQ_ASSIGNED) {
+            virtio_blk_step(q, VQ_READY);
+        }
+    }
 }
 
 /*
@@ -190,8 +191,8 @@ static int virtio_blk_open(VirtIOBlock *s, unsigned first, unsigned end)
  */
 static void virtio_blk_set_guest_ram(VirtIOBlock *s, GuestRam *ram)
 {
-    for (unsigned i = 0; i < s->vq_table->num_vqs; i++) {
-        s->vq_table->entries[i].memory.ram = ram;
+    for (unsigned i = 0; i < s->queues->num; i++) {
+        s->queues->q[i].memory.ram = ram;
     }
     guest_ram_free(s->guest_ram);
     s->guest_ram = ram;
@@ -206,8 +207,8 @@ static void virtio_blk_handle_all(VirtIOBlock *s)
 {
     VirtIODevice *vdev = VIRTIO_DEVICE(s);
 
-    for (unsigned i = 0; i < s->vq_table->num_vqs; i++) {
-        VirtQueue *vq = s->vq_table->entries[i].vq;
+    for (unsigned i = 0; i < s->queues->num; i++) {
+        VirtQueue *vq = s->queues->q[i].vq;
 
         if (!virtio_queue_get_notification(vq)) {
             virtio_queue_set_notification(vq, 1);
@@ -217,17 +218,23 @@ static void virtio_blk_handle_all(VirtIOBlock *s)
 }
 
 /*
- * What owners submit while a drained section begins is waited for by it. In the
- * block layer's queue instead, such a request would be in flight for as long as
- * the section lasts, and a virtqueue could not leave its owner: QMP would wait,
- * maybe for what the next QMP command ends. That queue is for those who submit
- * when the owners have let go.
+ * Let block jobs and other users of the node run in a context that serves it
+ * anyway. The node may be held elsewhere, and works there too.
  *
- * Context: BQL held.
+ * Context: BQL held. Runs the event loop, where the disk may be remapped.
  */
-static void virtio_blk_let_owners_submit(VirtIOBlock *s, bool let)
+static void virtio_blk_move_node(VirtIOBlock *s)
 {
-    blk_set_disable_request_queuing(s->conf.conf.blk, let);
+    AioContext *ctx;
+
+    do {
+        Error *local_err = NULL;
+
+        ctx = vq_owners_get_aio_context(s->owners, 0);
+        if (blk_set_aio_context(s->conf.conf.blk, ctx, &local_err) < 0) {
+            warn_report_err(local_err);
+        }
+    } while (ctx != vq_owners_get_aio_context(s->owners, 0));
 }
 
 int virtio_blk_start_ioeventfd(VirtIODevice *vdev)
@@ -237,8 +244,7 @@ int virtio_blk_start_ioeventfd(VirtIODevice *vdev)
     VirtioBusClass *k = VIRTIO_BUS_GET_CLASS(bus);
     DeviceState *proxy = BUS(bus)->parent;
     BlockBackend *blk = s->conf.conf.blk;
-    unsigned num_vqs = s->vq_table->num_vqs;
-    Error *local_err = NULL;
+    unsigned num_vqs = s->queues->num;
     GSList *jobs;
     int r;
 
@@ -246,7 +252,7 @@ int virtio_blk_start_ioeventfd(VirtIODevice *vdev)
         return 0;
     }
 
-    trace_virtio_blk_start_ioeventfd(s->vq_table->name, num_vqs);
+    trace_virtio_blk_start_ioeventfd(s->owners->name, num_vqs);
 
     /* Closing a notifier handles its last kick, which must not start again */
     s->ioeventfd_disabled = true;
@@ -258,7 +264,7 @@ int virtio_blk_start_ioeventfd(VirtIODevice *vdev)
         goto fail;
     }
 
-    r = virtio_blk_open(s, 0, num_vqs);
+    r = virtio_blk_assign(s, 0, num_vqs);
     if (r != 0) {
         k->set_guest_notifiers(proxy, num_vqs, false);
         goto fail;
@@ -270,17 +276,13 @@ int virtio_blk_start_ioeventfd(VirtIODevice *vdev)
     blk_drain(blk);
 
     /*
-     * Let block jobs and other users of the node run in a context that serves
-     * it anyway. The node may be held elsewhere, and works there too. This
-     * drains the node, which must not attach or detach anything yet, so it
-     * comes before ioeventfd_started is set.
+     * This drains the node, which must not attach or detach anything yet, so it
+     * comes before ioeventfd_started is set
      */
-    if (blk_set_aio_context(blk, vq_table_get_aio_context(s->vq_table, 0),
-                            &local_err) < 0) {
-        warn_report_err(local_err);
-    }
+    virtio_blk_move_node(s);
 
     virtio_blk_set_guest_ram(s, guest_ram_new(vdev->dma_as));
+    virtio_blk_set_ready(s, 0, num_vqs);
 
     /*
      * IOThreads see these when they handle a virtqueue: scheduling the bottom
@@ -291,10 +293,10 @@ int virtio_blk_start_ioeventfd(VirtIODevice *vdev)
 
     /* Else virtio_blk_drained_end() does it */
     if (!blk_in_drain(blk)) {
-        virtio_blk_let_owners_submit(s, true);
-        vq_table_attach(s->vq_table);
+        virtio_blk_queues_attach(s);
     }
     node_jobs_resume(jobs);
+    virtio_blk_restart_waiting(s);
     return 0;
 
 fail:
@@ -302,12 +304,33 @@ fail:
     return -ENOSYS;
 }
 
-/* Who leaves its owner waits for its requests, which may be throttled */
-static void virtio_blk_hasten_move(VirtIOBlock *s)
+/*
+ * No owner touches its virtqueue any more, and no request is in flight but what
+ * a drained section has queued
+ */
+static void virtio_blk_stop_owners(VirtIOBlock *s)
 {
-    if (vq_table_is_away(s->vq_table)) {
-        blk_drain(s->conf.conf.blk);
+    virtio_blk_queues_close_all(s);
+    if (!blk_in_drain(s->conf.conf.blk)) {
+        virtio_blk_queues_final_poll(s);
     }
+    blk_drain(s->conf.conf.blk);
+    virtio_blk_queues_sync(s);
+}
+
+/* The main loop takes over; releasing the notifiers handles the last kicks */
+static void virtio_blk_stop_notifiers(VirtIOBlock *s)
+{
+    virtio_blk_release(s, 0, s->queues->num);
+
+    /* From here on draining must not attach or detach anything */
+    s->ioeventfd_started = false;
+
+    /* Wait for virtio_blk_dma_restart_bh() and in flight I/O to complete */
+    blk_drain(s->conf.conf.blk);
+
+    /* And for the owners to have told the guest: the notifiers are closed */
+    virtio_blk_queues_sync(s);
 }
 
 void virtio_blk_stop_ioeventfd(VirtIODevice *vdev)
@@ -316,39 +339,20 @@ void virtio_blk_stop_ioeventfd(VirtIODevice *vdev)
     VirtioBusState *bus = virtio_blk_get_bus(s);
     VirtioBusClass *k = VIRTIO_BUS_GET_CLASS(bus);
     BlockBackend *blk = s->conf.conf.blk;
-    unsigned num_vqs = s->vq_table->num_vqs;
+    unsigned num_vqs = s->queues->num;
     GSList *jobs;
 
     if (!s->ioeventfd_started || s->ioeventfd_stopping) {
         return;
     }
 
-    trace_virtio_blk_stop_ioeventfd(s->vq_table->name, num_vqs);
+    trace_virtio_blk_stop_ioeventfd(s->owners->name, num_vqs);
     s->ioeventfd_stopping = true;
 
+    virtio_blk_remap_interrupt(s);
     jobs = node_jobs_pause(blk);
-    virtio_blk_hasten_move(s);
-    if (!blk_in_drain(blk)) {
-        vq_table_stop(s->vq_table);
-    } else {
-        /* Detached by virtio_blk_drained_begin(), which did not wait */
-        vq_table_quiesce(s->vq_table);
-    }
-
-    /* Closing them handles the last kicks here, so the owners end first */
-    blk_drain(blk);
-    vq_table_sync(s->vq_table);
-    virtio_blk_close(s, 0, num_vqs);
-
-    /* From here on draining must not attach or detach anything */
-    s->ioeventfd_started = false;
-    virtio_blk_let_owners_submit(s, false);
-
-    /* Wait for virtio_blk_dma_restart_bh() and in flight I/O to complete */
-    blk_drain(blk);
-
-    /* And for the owners to have told the guest: the notifiers are closed */
-    vq_table_sync(s->vq_table);
+    virtio_blk_stop_owners(s);
+    virtio_blk_stop_notifiers(s);
     virtio_blk_set_guest_ram(s, NULL);
 
     /* Back to the main loop, if no other user keeps the node where it is */
@@ -358,61 +362,48 @@ void virtio_blk_stop_ioeventfd(VirtIODevice *vdev)
 
     s->ioeventfd_stopping = false;
     node_jobs_resume(jobs);
+    virtio_blk_remap_interrupt(s);
 }
 
 bool virtio_blk_add_vq(VirtIOBlock *s, VirtQueue *vq)
 {
     uint16_t i = virtio_get_queue_index(vq);
 
-    if (!s->ioeventfd_started || s->vq_table->entries[i].open) {
+    if (!s->ioeventfd_started || s->ioeventfd_stopping ||
+        vq_state_is_assigned(qatomic_read(&s->queues->q[i].state))) {
         return false;
     }
 
-    trace_virtio_blk_add_vq(s->vq_table->name, i);
-    if (virtio_blk_open(s, i, i + 1) != 0) {
+    trace_virtio_blk_add_vq(s->owners->name, i);
+    if (virtio_blk_assign(s, i, i + 1) != 0) {
         virtio_bus_stop_ioeventfd(virtio_blk_get_bus(s));
         s->ioeventfd_disabled = true;
         virtio_blk_handle_all(s);
         return true;
     }
+    virtio_blk_set_ready(s, i, i + 1);
     if (!blk_in_drain(s->conf.conf.blk)) {
-        vq_table_attach(s->vq_table);
+        virtio_blk_queues_attach(s);
     }
     return true;
-}
-
-/* Forget the requests of @vq that wait for the VM to be started again */
-static void virtio_blk_drop_parked(VirtIOBlock *s, VirtQueue *vq)
-{
-    VirtIOBlockReq **link = &s->rq;
-
-    QEMU_LOCK_GUARD(&s->rq_lock);
-    while (*link) {
-        VirtIOBlockReq *req = *link;
-
-        if (req->vq == vq) {
-            *link = req->next;
-            vq_stats_unpark(req->stats);
-            virtio_blk_drop_req(req);
-        } else {
-            link = &req->next;
-        }
-    }
 }
 
 void virtio_blk_reset_vq(VirtIODevice *vdev, uint32_t i)
 {
     VirtIOBlock *s = VIRTIO_BLK(vdev);
 
+    /* A transport knows more virtqueues than the disk has */
+    if (i >= s->queues->num) {
+        return;
+    }
     if (s->ioeventfd_started) {
-        vq_table_detach_one(s->vq_table, i);
-        virtio_blk_hasten_move(s);
-        vq_table_quiesce(s->vq_table);
-        virtio_blk_close(s, i, i + 1);
+        virtio_blk_remap_interrupt(s);
+        virtio_blk_queues_close(s, i, i + 1);
+        virtio_blk_release(s, i, i + 1);
     }
     blk_drain(s->conf.conf.blk);
-    vq_table_sync(s->vq_table);
-    virtio_blk_drop_parked(s, virtio_get_queue(vdev, i));
+    virtio_blk_queues_sync(s);
+    virtio_blk_drop_waiting(s, virtio_get_queue(vdev, i));
 }
 
 typedef struct HandleLater {
@@ -437,7 +428,7 @@ void virtio_blk_handle_later(VirtIOBlock *s, VirtQueue *vq)
 {
     HandleLater *later;
 
-    if (s->ioeventfd_started) {
+    if (vq_state_is_owned(qatomic_read(&virtio_blk_get_queue(s, vq)->state))) {
         event_notifier_set(virtio_queue_get_host_notifier(vq));
         return;
     }
@@ -450,18 +441,12 @@ void virtio_blk_handle_later(VirtIOBlock *s, VirtQueue *vq)
                             virtio_blk_handle_later_bh, later);
 }
 
-AioContext *virtio_blk_get_vq_aio_context(VirtIOBlock *s, uint16_t i)
-{
-    return s->ioeventfd_started ? vq_table_get_aio_context(s->vq_table, i)
-                                : qemu_get_aio_context();
-}
-
 void virtio_blk_drained_begin(void *opaque)
 {
     VirtIOBlock *s = opaque;
 
     if (s->ioeventfd_started) {
-        vq_table_detach(s->vq_table);
+        virtio_blk_queues_detach(s);
     }
 }
 
@@ -469,18 +454,18 @@ bool virtio_blk_drained_poll(void *opaque)
 {
     VirtIOBlock *s = opaque;
 
-    /* The BlockBackend outlives the table */
-    if (!s->ioeventfd_started) {
+    /* The BlockBackend outlives the virtqueues */
+    if (!s->queues) {
         return false;
     }
-    if (vq_table_busy(s->vq_table)) {
+    if (virtio_blk_queues_busy(s)) {
         return true;
     }
 
-    virtio_blk_let_owners_submit(s, false);
     /*
-     * The caller now looks for requests in flight. Who has submitted one and
-     * did not queue it had counted it before. Pairs with blk_inc_in_flight().
+     * The caller now looks for requests in flight. Whoever has submitted one
+     * and did not queue it had counted it before. Pairs with
+     * blk_inc_in_flight().
      */
     smp_mb();
     return virtio_blk_fast_in_flight(s);
@@ -490,9 +475,10 @@ void virtio_blk_drained_end(void *opaque)
 {
     VirtIOBlock *s = opaque;
 
-    /* A stop runs the event loop, where drained sections can end */
     if (s->ioeventfd_started && !s->ioeventfd_stopping) {
-        virtio_blk_let_owners_submit(s, true);
-        vq_table_attach(s->vq_table);
+        virtio_blk_queues_attach(s);
+    }
+    if (s->queues) {
+        virtio_blk_restart_waiting(s);
     }
 }

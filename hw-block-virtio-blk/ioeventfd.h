@@ -10,7 +10,7 @@
 #ifndef HW_BLOCK_VIRTIO_BLK_IOEVENTFD_H
 #define HW_BLOCK_VIRTIO_BLK_IOEVENTFD_H
 
-#include "hw/block/virtio-blk/vq-table.h"
+#include "hw/block/virtio-blk/queue.h"
 #include "hw/virtio/virtio-blk.h"
 
 /**
@@ -18,7 +18,7 @@
  * @s: the disk, after virtio_init() and with s->conf complete
  * @errp: pointer to a NULL-initialized error object
  *
- * Make s->vq_table from the disk's properties.
+ * Make s->owners and s->queues from the disk's properties.
  *
  * Returns: true, and the caller calls virtio_blk_ioeventfd_cleanup() later;
  * or false with @errp set and nothing to clean up.
@@ -92,10 +92,11 @@ bool virtio_blk_add_vq(VirtIOBlock *s, VirtQueue *vq);
 /**
  * virtio_blk_reset_vq:
  * @vdev: the disk
- * @i: index of a virtqueue
+ * @i: index of a virtqueue, whatever the guest has written
  *
  * VirtioDeviceClass.queue_reset (virtio 1.2, 2.6.1): no request of the
  * virtqueue is in flight and its owner does not touch it when this returns.
+ * Nothing happens if the disk has no virtqueue @i.
  *
  * Context: BQL held. Runs the event loop.
  */
@@ -112,18 +113,6 @@ void virtio_blk_reset_vq(VirtIODevice *vdev, uint32_t i);
  * Context: the thread that handles @vq.
  */
 void virtio_blk_handle_later(VirtIOBlock *s, VirtQueue *vq);
-
-/**
- * virtio_blk_get_vq_aio_context:
- * @s: the disk
- * @i: index of a virtqueue
- *
- * Returns: the AioContext that handles the virtqueue now: its owner's, or the
- * main loop's while ioeventfd is not started.
- *
- * Context: BQL held.
- */
-AioContext *virtio_blk_get_vq_aio_context(VirtIOBlock *s, uint16_t i);
 
 /**
  * virtio_blk_drained_begin:

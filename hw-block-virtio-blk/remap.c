@@ -1,51 +1,409 @@
 /*
  * virtio-blk: give virtqueues to other IOThreads while the VM runs
  *
- *     QMP command, a coroutine
- *       --> remap_begin_bh()  validate, plan, hold the IOThreads, tell the
- *                             owners
- *       --> remap_end()       when all virtqueues have arrived: release the
- *                             old IOThreads, have the block node follow
- *
- * The main loop goes on in between, so whatever happens to a disk can happen:
- * it is drained, stopped, reset or unplugged. Whoever waits for the virtqueue
- * table then waits for the virtqueues on their way as well.
- *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
+#include "block/block_int.h"
 #include "hw/block/virtio-blk/find.h"
 #include "hw/block/virtio-blk/ioeventfd.h"
 #include "hw/block/virtio-blk/node-jobs.h"
+#include "hw/block/virtio-blk/remap.h"
+#include "hw/block/virtio-blk/requests.h"
 #include "hw/block/virtio-blk/vq-plan.h"
 #include "qapi/clone-visitor.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-virtio-blk-queues.h"
+#include "qapi/qapi-events-virtio-blk-queues.h"
 #include "qapi/qapi-visit-iothread-vq-mapping.h"
-#include "qemu/coroutine.h"
 #include "qemu/timer.h"
+#include "trace.h"
 
-typedef struct Remap {
-    const char *device;
-    const IOThreadVirtQueueMappingList *list;   /* NULL: to the main loop */
-    Coroutine *co;
+/*
+ * The node follows in a drained section, which keeps the guest's requests
+ * waiting. It is given up if it does not get the node to itself so soon.
+ */
+#define NODE_TIMEOUT_NS (1 * NANOSECONDS_PER_SECOND)
 
-    VirtIOBlock *s;         /* counted reference, NULL before there is one */
-    VqTable *table;         /* the one that s had */
-    VirtioBlkRemap *result;
-    Error *err;
+/* And if the node's jobs do not pause so soon */
+#define JOBS_TIMEOUT_NS (10 * NANOSECONDS_PER_SECOND)
 
-    /* For the node to follow, once all have arrived */
+/* Of one virtqueue */
+typedef struct VqMoveQueue {
+    bool pending;           /* is it not with @goal yet? */
+    VqOwner *goal;          /* counted reference while pending */
+    bool listed;            /* did it leave an owner? then: */
+    char *from;             /* its owner before, NULL for the main loop */
+    uint64_t unserved_ns;   /* under VirtIOBlkQueues.lock */
+} VqMoveQueue;
+
+typedef enum VqMovePhase {
+    VQ_MOVE_QUEUES,         /* some have not arrived */
+    VQ_MOVE_JOBS,           /* the jobs of the node are being paused */
+    VQ_MOVE_NODE,           /* the node is being drained */
+} VqMovePhase;
+
+/* Protected by the BQL where not said otherwise */
+struct VqMove {
+    VirtIOBlock *s;
+    VqMovePhase phase;
+    QEMUTimer timer;        /* in phases other than QUEUES: look again */
+    int64_t deadline_ns;    /* of the phase */
     GSList *jobs;           /* of the node, paused */
-    QEMUTimer timer;        /* to look again whether they are */
-} Remap;
+    BlockDriverState *bs;   /* quiesced; counted reference */
+    VqMoveQueue queues[];
+};
+
+static void remap_check(VirtIOBlock *s);
+
+/* Context: BH, BQL held */
+static void remap_check_bh(void *opaque)
+{
+    VirtIOBlock *s = opaque;
+
+    remap_check(s);
+    object_unref(OBJECT(s));
+}
+
+/* Look soon whether all have arrived. Context: any thread */
+static void remap_check_later(VirtIOBlock *s)
+{
+    object_ref(OBJECT(s));
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), remap_check_bh, s);
+}
+
+/* Context: lock held */
+static void remap_count_unserved(VirtIOBlkQueue *q)
+{
+    VqMove *move = q->dev->move;
+
+    if (move && q->left_at_ns) {
+        move->queues[q->index].unserved_ns += get_clock() - q->left_at_ns;
+    }
+    q->left_at_ns = 0;
+}
+
+void virtio_blk_remap_obeyed(VirtIOBlkQueue *q)
+{
+    if (q->dev->move) {
+        if (q->state == VQ_ATTACHED) {
+            remap_count_unserved(q);
+        }
+        remap_check_later(q->dev);
+    }
+}
+
+/* It is with its goal. Context: BQL and lock held, @q not served by an owner */
+static void remap_set_owner(VqMove *move, VirtIOBlkQueue *q)
+{
+    VqMoveQueue *mq = &move->queues[q->index];
+
+    virtio_blk_queue_set_owner(q, mq->goal);
+    mq->goal = NULL;
+    mq->pending = false;
+}
+
+void virtio_blk_remap_arrive(VirtIOBlkQueue *q)
+{
+    VirtIOBlock *s = q->dev;
+
+    WITH_QEMU_LOCK_GUARD(&s->queues->lock) {
+        remap_set_owner(s->move, q);
+        virtio_blk_queue_step(q, VQ_ARRIVE);
+        if (!s->queues->attach) {
+            remap_count_unserved(q);
+        }
+    }
+    if (s->queues->attach) {
+        virtio_blk_queues_attach(s);
+    }
+    virtio_blk_restart_waiting(s);
+    remap_check_later(s);
+}
+
+void virtio_blk_remap_released(VirtIOBlkQueue *q)
+{
+    VirtIOBlock *s = q->dev;
+
+    if (!s->move) {
+        return;
+    }
+    WITH_QEMU_LOCK_GUARD(&s->queues->lock) {
+        if (s->move->queues[q->index].pending) {
+            remap_set_owner(s->move, q);
+        }
+        remap_count_unserved(q);
+    }
+    remap_check_later(s);
+}
+
+VirtioBlkQueueRemap *virtio_blk_remap_query(VirtIOBlkQueue *q)
+{
+    VqMove *move = q->dev->move;
+    VirtioBlkQueueRemap *info;
+    int32_t requests;
+
+    if (!move || !move->queues[q->index].pending) {
+        return NULL;
+    }
+    requests = qatomic_read(&q->in_flight) - qatomic_read(&q->waiting);
+    info = g_new0(VirtioBlkQueueRemap, 1);
+    info->iothread = move->queues[q->index].goal ?
+                     g_strdup(move->queues[q->index].goal->name) : NULL;
+    info->requests = MAX(requests, 0);
+    return info;
+}
+
+/* Let go of the node and its jobs, and of time */
+static void remap_release_node(VqMove *move)
+{
+    timer_del(&move->timer);
+    if (move->bs) {
+        bdrv_drained_end(move->bs);
+        bdrv_unref(move->bs);
+        move->bs = NULL;
+    }
+    node_jobs_resume(move->jobs);
+    move->jobs = NULL;
+    move->phase = VQ_MOVE_QUEUES;
+}
+
+void virtio_blk_remap_interrupt(VirtIOBlock *s)
+{
+    if (s->move) {
+        remap_release_node(s->move);
+        remap_check_later(s);
+    }
+}
+
+static void remap_free(VirtIOBlock *s)
+{
+    VqMove *move = s->move;
+
+    remap_release_node(move);
+    WITH_QEMU_LOCK_GUARD(&s->queues->lock) {
+        s->move = NULL;
+    }
+    for (unsigned i = 0; i < s->queues->num; i++) {
+        vq_owners_release(move->queues[i].goal);
+        g_free(move->queues[i].from);
+    }
+    g_free(move);
+}
+
+void virtio_blk_remap_cancel(VirtIOBlock *s)
+{
+    if (s->move) {
+        remap_free(s);
+    }
+}
+
+static VirtioBlkRemappedQueueList *remap_list_queues(VqMove *move)
+{
+    VirtIOBlock *s = move->s;
+    VirtioBlkRemappedQueueList *list = NULL;
+    VirtioBlkRemappedQueueList **tail = &list;
+
+    for (unsigned i = 0; i < s->queues->num; i++) {
+        const VqMoveQueue *mq = &move->queues[i];
+        const VqOwner *owner = s->owners->of_vq[i];
+        VirtioBlkRemappedQueue *info;
+
+        if (!mq->listed) {
+            continue;
+        }
+        info = g_new0(VirtioBlkRemappedQueue, 1);
+        info->index = i;
+        info->from = g_strdup(mq->from);
+        info->to = owner ? g_strdup(owner->name) : NULL;
+        info->unserved_ns = mq->unserved_ns;
+        QAPI_LIST_APPEND(tail, info);
+    }
+    return list;
+}
+
+/* Say what has become of it, and forget it */
+static void remap_end(VqMove *move, VirtioBlkRemapNode node)
+{
+    VirtIOBlock *s = move->s;
+    g_autofree char *path = object_get_canonical_path(OBJECT(s));
+    g_autoptr(VirtioBlkRemappedQueueList) queues = remap_list_queues(move);
+    const char *id = vq_owners_get_device(VIRTIO_DEVICE(s))->id;
+
+    trace_virtio_blk_remap_end(s->owners->name, VirtioBlkRemapNode_str(node));
+    remap_free(s);
+    qapi_event_send_virtio_blk_remapped(id, path, queues, node);
+}
+
+static void remap_enter_phase(VqMove *move, VqMovePhase phase,
+                              int64_t timeout_ns)
+{
+    move->phase = phase;
+    move->deadline_ns = get_clock() + timeout_ns;
+}
+
+/* Look again in a millisecond. Context: BQL held */
+static void remap_check_timed(VqMove *move)
+{
+    timer_mod(&move->timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + 1);
+}
+
+static bool remap_is_late(const VqMove *move)
+{
+    return get_clock() > move->deadline_ns;
+}
+
+/* Is the block node not where a start would put it? */
+static bool remap_node_follows(VirtIOBlock *s)
+{
+    return s->ioeventfd_started && blk_bs(s->conf.conf.blk) &&
+           blk_get_aio_context(s->conf.conf.blk) !=
+           vq_owners_get_aio_context(s->owners, 0);
+}
+
+/* Begin a drained section of the node, and wait for nothing */
+static void remap_quiesce_node(VqMove *move)
+{
+    move->bs = blk_bs(move->s->conf.conf.blk);
+    bdrv_ref(move->bs);
+    bdrv_do_drained_begin_quiesce(move->bs, NULL);
+}
+
+static bool remap_node_is_busy(VqMove *move)
+{
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+    return bdrv_drain_poll(move->bs, NULL, false);
+}
+
+/* The node is drained, so this waits for nothing either */
+static VirtioBlkRemapNode remap_move_node(VqMove *move)
+{
+    VirtIOBlock *s = move->s;
+
+    if (blk_bs(s->conf.conf.blk) != move->bs) {
+        return VIRTIO_BLK_REMAP_NODE_BUSY;
+    }
+    return blk_set_aio_context(s->conf.conf.blk,
+                               vq_owners_get_aio_context(s->owners, 0),
+                               NULL) == 0 ? VIRTIO_BLK_REMAP_NODE_MOVED
+                                          : VIRTIO_BLK_REMAP_NODE_IN_USE;
+}
+
+/*
+ * All virtqueues have arrived: have the node follow, step by step, because each
+ * may have to wait for the storage
+ */
+static void remap_check_node(VqMove *move)
+{
+    VirtIOBlock *s = move->s;
+
+    if (!remap_node_follows(s)) {
+        remap_end(move, VIRTIO_BLK_REMAP_NODE_SAME);
+        return;
+    }
+    if (s->ioeventfd_stopping) {
+        /* The end of that calls remap_check() */
+        return;
+    }
+
+    if (move->phase == VQ_MOVE_QUEUES) {
+        remap_enter_phase(move, VQ_MOVE_JOBS, JOBS_TIMEOUT_NS);
+    }
+    if (move->phase == VQ_MOVE_JOBS &&
+        node_jobs_try_pause(s->conf.conf.blk, &move->jobs)) {
+        remap_enter_phase(move, VQ_MOVE_NODE, NODE_TIMEOUT_NS);
+        remap_quiesce_node(move);
+    }
+    if (move->phase == VQ_MOVE_NODE && !remap_node_is_busy(move)) {
+        remap_end(move, remap_move_node(move));
+    } else if (remap_is_late(move)) {
+        remap_end(move, VIRTIO_BLK_REMAP_NODE_BUSY);
+    } else {
+        remap_check_timed(move);
+    }
+}
+
+/* Has @q nothing to do for the remap any more? Context: BQL and lock held */
+static bool remap_queue_arrived(VqMove *move, VirtIOBlkQueue *q)
+{
+    return !move->queues[q->index].pending &&
+           !(move->queues[q->index].listed &&
+             (q->state == VQ_ATTACHING || q->state == VQ_DETACHING));
+}
+
+/* Context: BQL held, in the main loop */
+static void remap_check(VirtIOBlock *s)
+{
+    bool arrived = true;
+
+    if (!s->move) {
+        return;
+    }
+    WITH_QEMU_LOCK_GUARD(&s->queues->lock) {
+        for (unsigned i = 0; i < s->queues->num; i++) {
+            arrived &= remap_queue_arrived(s->move, &s->queues->q[i]);
+        }
+    }
+    if (arrived) {
+        remap_check_node(s->move);
+    }
+}
+
+static void remap_timer_cb(void *opaque)
+{
+    VqMove *move = opaque;
+
+    remap_check(move->s);
+}
+
+static VqMove *remap_new(VirtIOBlock *s)
+{
+    VqMove *move = g_malloc0(sizeof(*move) +
+                             s->queues->num * sizeof(move->queues[0]));
+
+    move->s = s;
+    /* Runs also where somebody polls the main loop's AioContext */
+    aio_timer_init(qemu_get_aio_context(), &move->timer, QEMU_CLOCK_REALTIME,
+                   SCALE_MS, remap_timer_cb, move);
+    return move;
+}
+
+/* Give @q to @goal, whose reference this takes. Context: BQL and lock held */
+static void remap_queue(VqMove *move, VirtIOBlkQueue *q, VqOwner *goal)
+{
+    VqMoveQueue *mq = &move->queues[q->index];
+    VqOwner *owner = q->dev->owners->of_vq[q->index];
+
+    vq_owners_release(mq->goal);
+    mq->goal = goal;
+    mq->pending = owner != goal;
+    if (!mq->pending) {
+        vq_owners_release(goal);
+        mq->goal = NULL;
+        virtio_blk_queue_stay(q);
+        if (q->state == VQ_DETACHED) {
+            remap_count_unserved(q);
+        }
+        return;
+    }
+    if (!mq->listed) {
+        mq->listed = true;
+        mq->from = owner ? g_strdup(owner->name) : NULL;
+    }
+    if (vq_state_is_owned(q->state)) {
+        virtio_blk_queue_leave(q);
+    } else {
+        remap_set_owner(move, q);
+    }
+}
 
 /* The properties say from now on what the user has asked for */
-static void remap_set_properties(VirtIOBlock *s,
+static void remap_set_properties(VirtIOBlock *s, IOThread *const *iothreads,
                                  const IOThreadVirtQueueMappingList *list)
 {
     VirtIOBlkConf *conf = &s->conf;
+    g_autofree VqOwner **goals = g_new(VqOwner *, s->queues->num);
 
     qapi_free_IOThreadVirtQueueMappingList(conf->iothread_vq_mapping_list);
     conf->iothread_vq_mapping_list =
@@ -56,156 +414,63 @@ static void remap_set_properties(VirtIOBlock *s,
     object_unref(OBJECT(conf->iothread));
     conf->iothread = NULL;
 
+    for (unsigned i = 0; i < s->queues->num; i++) {
+        goals[i] = vq_owners_hold(s->owners, iothreads[i]);
+    }
     qapi_free_IOThreadVirtQueueMappingList(s->iothread_vq_mapping_resolved);
-    s->iothread_vq_mapping_resolved = vq_table_get_mapping(s->vq_table);
-}
-
-static void remap_end(void *opaque);
-
-/* Returns: true if the move has begun, false with @errp set if nothing has */
-static bool remap_begin(Remap *remap, Error **errp)
-{
-    g_autofree IOThread **owners = NULL;
-    VirtIOBlock *s = virtio_blk_find(remap->device, errp);
-    VirtIODevice *vdev;
-
-    if (!s) {
-        return false;
-    }
-    vdev = VIRTIO_DEVICE(s);
-    if (vq_table_get_device(vdev)->pending_deleted_event) {
-        error_setg(errp, "Device %s is already in the process of unplug",
-                   remap->device);
-        return false;
-    }
-    if (vq_table_is_moving(s->vq_table)) {
-        error_setg(errp, "Device '%s' is being mapped to other IOThreads "
-                   "already", remap->device);
-        return false;
-    }
-
-    owners = vq_table_plan(s->vq_table, vdev, remap->list, errp);
-    if (!owners ||
-        (remap->list && !compat_blk_may_use_iothread(s->conf.conf.blk, errp))) {
-        return false;
-    }
-
-    /* What a start, or the end of a drained section, has set off */
-    vq_table_quiesce(s->vq_table);
-
-    object_ref(OBJECT(s));
-    remap->s = s;
-    remap->table = s->vq_table;
-    vq_table_move(s->vq_table, owners, remap_end, remap);
-    remap_set_properties(s, remap->list);
-    return true;
-}
-
-/* Context: BH, BQL held */
-static void remap_begin_bh(void *opaque)
-{
-    Remap *remap = opaque;
-
-    if (!remap_begin(remap, &remap->err)) {
-        aio_co_wake(remap->co);
+    s->iothread_vq_mapping_resolved = vq_owners_get_mapping(goals,
+                                                            s->queues->num);
+    for (unsigned i = 0; i < s->queues->num; i++) {
+        vq_owners_release(goals[i]);
     }
 }
 
-static VirtioBlkMoveList *remap_list_moves(VqTable *table)
+void qmp_virtio_blk_set_iothread_vq_mapping(const char *id,
+                                            bool has_iothread_vq_mapping,
+                                            IOThreadVirtQueueMappingList *list,
+                                            bool has_main_loop, bool main_loop,
+                                            Error **errp)
 {
-    VirtioBlkMoveList *list = NULL;
-    VirtioBlkMoveList **tail = &list;
+    g_autofree IOThread **iothreads = NULL;
+    VirtIOBlock *s;
 
-    for (unsigned i = 0; i < table->num_vqs; i++) {
-        const VqEntry *entry = &table->entries[i];
-        VirtioBlkMove *info;
-
-        if (!entry->moved) {
-            continue;
-        }
-        info = g_new0(VirtioBlkMove, 1);
-        info->index = i;
-        info->from = g_strdup(entry->old_user ? entry->old_user->name : NULL);
-        info->to = g_strdup(entry->user ? entry->user->name : NULL);
-        info->away_ns = entry->away_ns;
-        QAPI_LIST_APPEND(tail, info);
-    }
-    return list;
-}
-
-/* Is the block node not where a start would put it? */
-static bool remap_node_follows(VirtIOBlock *s)
-{
-    return s->ioeventfd_started && blk_get_aio_context(s->conf.conf.blk) !=
-           vq_table_get_aio_context(s->vq_table, 0);
-}
-
-/*
- * Have it go there, for its jobs and other users. Returns: why it cannot, to
- * be freed by the caller, or NULL
- */
-static char *remap_node(VirtIOBlock *s)
-{
-    Error *local_err = NULL;
-    char *reason;
-
-    if (!remap_node_follows(s) ||
-        blk_set_aio_context(s->conf.conf.blk,
-                            vq_table_get_aio_context(s->vq_table, 0),
-                            &local_err) == 0) {
-        return NULL;
-    }
-    reason = g_strdup(error_get_pretty(local_err));
-    error_free(local_err);
-    return reason;
-}
-
-/* Context: BH or timer in the main loop, BQL held */
-static void remap_end(void *opaque)
-{
-    Remap *remap = opaque;
-    VirtIOBlock *s = remap->s;
-
-    if (s->vq_table != remap->table) {
-        error_setg(&remap->err, "Device '%s' was unplugged", remap->device);
-    } else if (remap_node_follows(s) &&
-               !node_jobs_try_pause(s->conf.conf.blk, &remap->jobs)) {
-        /* A timer that also runs while somebody waits for this to end */
-        aio_timer_init(qemu_get_aio_context(), &remap->timer,
-                       QEMU_CLOCK_REALTIME, SCALE_MS, remap_end, remap);
-        timer_mod(&remap->timer, qemu_clock_get_ms(QEMU_CLOCK_REALTIME) + 1);
+    if (has_iothread_vq_mapping == (has_main_loop && main_loop)) {
+        error_setg(errp, "Exactly one of 'iothread-vq-mapping' and "
+                   "'main-loop': true must be given");
         return;
-    } else {
-        remap->result = g_new0(VirtioBlkRemap, 1);
-        remap->result->moved = remap_list_moves(s->vq_table);
-        vq_table_end_move(s->vq_table);
-        remap->result->node_stays = remap_node(s);
     }
-    node_jobs_resume(remap->jobs);
-    object_unref(OBJECT(s));
-    aio_co_wake(remap->co);
-}
-
-VirtioBlkRemap *coroutine_fn
-qmp_virtio_blk_set_iothread_vq_mapping(const char *device,
-                                       bool has_iothread_vq_mapping,
-                                       IOThreadVirtQueueMappingList *list,
-                                       Error **errp)
-{
-    Remap remap = {
-        .device = device,
-        .list = list,
-        .co = qemu_coroutine_self(),
-    };
-
     if (has_iothread_vq_mapping &&
         !vq_plan_check_list("iothread-vq-mapping", list, errp)) {
-        return NULL;
+        return;
+    }
+    s = virtio_blk_find(id, errp);
+    if (!s) {
+        return;
+    }
+    iothreads = vq_owners_plan(s->owners, list, errp);
+    if (!iothreads ||
+        (list && !compat_blk_may_use_iothread(s->conf.conf.blk, errp))) {
+        return;
     }
 
-    /* What it does is not for coroutines: it waits, and drains the node */
-    aio_bh_schedule_oneshot(qemu_get_aio_context(), remap_begin_bh, &remap);
-    qemu_coroutine_yield();
-    error_propagate(errp, remap.err);
-    return remap.result;
+    trace_virtio_blk_remap(s->owners->name, s->move != NULL);
+    if (s->move) {
+        remap_release_node(s->move);
+    } else {
+        VqMove *move = remap_new(s);
+
+        WITH_QEMU_LOCK_GUARD(&s->queues->lock) {
+            s->move = move;
+        }
+    }
+    /* First, so that no IOThread is released and held again */
+    remap_set_properties(s, iothreads, list);
+    WITH_QEMU_LOCK_GUARD(&s->queues->lock) {
+        for (unsigned i = 0; i < s->queues->num; i++) {
+            remap_queue(s->move, &s->queues->q[i],
+                        vq_owners_hold(s->owners, iothreads[i]));
+        }
+    }
+    virtio_blk_restart_waiting(s);
+    remap_check_later(s);
 }

@@ -1,5 +1,5 @@
 /*
- * virtio-blk requests: count them
+ * virtio-blk requests: from their virtqueue and back
  *
  * virtio-blk.c calls these functions where a request begins and ends. They are
  * on the path of every request, and inline for that.
@@ -10,8 +10,21 @@
 #ifndef HW_BLOCK_VIRTIO_BLK_REQUESTS_H
 #define HW_BLOCK_VIRTIO_BLK_REQUESTS_H
 
-#include "hw/block/virtio-blk/vq-table.h"
+#include "hw/block/virtio-blk/queue.h"
 #include "hw/virtio/virtio-blk.h"
+
+/**
+ * virtio_blk_get_queue:
+ * @s: the disk, realized
+ * @vq: a virtqueue of it
+ *
+ * Context: any thread.
+ */
+static inline VirtIOBlkQueue *virtio_blk_get_queue(VirtIOBlock *s,
+                                                   VirtQueue *vq)
+{
+    return &s->queues->q[virtio_get_queue_index(vq)];
+}
 
 /**
  * virtio_blk_count_type:
@@ -52,8 +65,9 @@ static inline void virtio_blk_count_type(VirtIOBlockReq *req, uint32_t type)
  */
 static inline void virtio_blk_count_end(VirtIOBlockReq *req, uint8_t status)
 {
-    vq_stats_end(req->stats, req->kind, req->bytes,
+    vq_stats_end(&req->queue->stats, req->kind, req->bytes,
                  status != VIRTIO_BLK_S_OK);
+    virtio_blk_queue_drop(req->queue);
 }
 
 /**
@@ -80,14 +94,13 @@ void virtio_blk_push(VirtIOBlockReq *req);
  */
 static inline BlockAcctStats *virtio_blk_get_stats(VirtIOBlockReq *req)
 {
-    VqEntry *entry = container_of(req->stats, VqEntry, stats);
     BlockAcctStats *all = blk_get_stats(req->dev->blk);
 
     if (unlikely(qatomic_read(&all->intervals.slh_first) ||
                  qatomic_read(&all->latency_histogram[req->acct.type].bins))) {
         return all;
     }
-    return &entry->acct;
+    return &req->queue->acct;
 }
 
 /**
@@ -102,21 +115,50 @@ static inline BlockAcctStats *virtio_blk_get_stats(VirtIOBlockReq *req)
 void virtio_blk_sort(VirtIOBlockReq **reqs, unsigned n);
 
 /**
- * virtio_blk_park:
+ * virtio_blk_wait_for_restart:
  * @req: a request that is to be tried again when the VM continues
  *
  * Context: the thread that serves @req's virtqueue.
  */
-static inline void virtio_blk_park(VirtIOBlockReq *req)
-{
-    VirtIOBlock *s = req->dev;
+void virtio_blk_wait_for_restart(VirtIOBlockReq *req);
 
-    WITH_QEMU_LOCK_GUARD(&s->rq_lock) {
-        req->next = s->rq;
-        s->rq = req;
-    }
-    vq_stats_park(req->stats);
-}
+/**
+ * virtio_blk_set_restart:
+ * @s: the disk
+ * @restart: whether the VM has continued; false: it has stopped
+ *
+ * Have the requests that wait for a restart tried again, or not any more.
+ *
+ * Context: BQL held.
+ */
+void virtio_blk_set_restart(VirtIOBlock *s, bool restart);
+
+/**
+ * virtio_blk_restart_waiting:
+ * @s: the disk
+ *
+ * Do what virtio_blk_set_restart() has asked for and could not be done then.
+ * Each virtqueue's requests are tried again by the thread that serves it, but
+ * not in a drained section, and not those of a virtqueue that is leaving its
+ * owner or being closed: whatever ends that calls this again.
+ *
+ * Context: BQL held.
+ */
+void virtio_blk_restart_waiting(VirtIOBlock *s);
+
+/**
+ * virtio_blk_drop_waiting:
+ * @s: the disk
+ * @vq: a virtqueue that no owner serves, or NULL for all of them
+ *
+ * Forget requests that wait for a restart.
+ *
+ * Context: BQL held.
+ */
+void virtio_blk_drop_waiting(VirtIOBlock *s, VirtQueue *vq);
+
+/* In virtio-blk.c: try a list of requests again; BH in who serves them */
+void virtio_blk_dma_restart_bh(void *opaque);
 
 /**
  * virtio_blk_free_request:
@@ -126,9 +168,7 @@ static inline void virtio_blk_park(VirtIOBlockReq *req)
  */
 static inline void virtio_blk_free_request(VirtIOBlockReq *req)
 {
-    VqEntry *entry = container_of(req->stats, VqEntry, stats);
-
-    vq_memory_free(&entry->memory, req, req->elem.kept);
+    vq_memory_free(&req->queue->memory, req, req->elem.kept);
 }
 
 /**
@@ -140,7 +180,7 @@ static inline void virtio_blk_free_request(VirtIOBlockReq *req)
 static inline void virtio_blk_drop_req(VirtIOBlockReq *req)
 {
     virtqueue_detach_element(req->vq, &req->elem, 0);
-    vq_stats_drop(req->stats);
+    virtio_blk_queue_drop(req->queue);
     virtio_blk_free_request(req);
 }
 

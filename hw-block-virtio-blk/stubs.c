@@ -8,19 +8,18 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-virtio-blk-queues.h"
 
-VirtioBlkQueuesList *qmp_query_virtio_blk_queues(const char *device,
+VirtioBlkQueuesList *qmp_query_virtio_blk_queues(const char *id,
                                                  Error **errp)
 {
     error_setg(errp, "virtio-blk is disabled");
     return NULL;
 }
 
-VirtioBlkRemap *coroutine_fn
-qmp_virtio_blk_set_iothread_vq_mapping(const char *device,
-                                       bool has_iothread_vq_mapping,
-                                       IOThreadVirtQueueMappingList *list,
-                                       Error **errp)
+void qmp_virtio_blk_set_iothread_vq_mapping(const char *id,
+                                            bool has_iothread_vq_mapping,
+                                            IOThreadVirtQueueMappingList *list,
+                                            bool has_main_loop, bool main_loop,
+                                            Error **errp)
 {
     error_setg(errp, "virtio-blk is disabled");
-    return NULL;
 }

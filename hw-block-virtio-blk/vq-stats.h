@@ -2,16 +2,14 @@
  * Virtqueue statistics: what a virtqueue has done, counted by its owner
  *
  *     vq_stats_begin()       a request is taken from the ring
- *       |         |
- *       |       vq_stats_drop()    the guest gets no answer to it, or
- *     vq_stats_end()               it is about to get one
+ *       |
+ *     vq_stats_end()         the guest is about to get an answer to it
  *
- * Only the thread that serves the virtqueue counts: its owner, or, while
- * ioeventfd is not started, whoever holds the BQL. A virtqueue passes from one
- * to the other when nothing of it is in flight, and with a bottom half or a
- * wait in between that orders them. So there is one writer at any time:
- * counting needs no lock and no atomic read-modify-write, and as each struct
- * has cache lines of its own, virtqueues do not slow each other down.
+ * Only the thread that serves the virtqueue counts, see queue.h: there is one
+ * writer at any time, so counting needs no lock and no atomic
+ * read-modify-write, and as each struct has cache lines of its own, virtqueues
+ * do not slow each other down. Nothing but the monitor looks at what is counted
+ * here.
  *
  * Any thread may read. Every counter is loaded and stored atomically, so a
  * reader never sees half of one, and none of those that sum up ever falls.
@@ -50,17 +48,6 @@ typedef struct VqRequestStats {
 
 /* If not said otherwise, written by the thread that serves the virtqueue */
 typedef struct VqStats {
-    int32_t in_flight;
-
-    /* How many of those wait until the VM continues; atomic, any thread */
-    int32_t parked;
-
-    /*
-     * Scheduled whenever a request ends, while the virtqueue leaves the thread
-     * that serves it; NULL while it does not. Only that thread reads this.
-     */
-    QEMUBH *leaving;
-
     int32_t max_in_flight;
     uint32_t max_batch;
     aligned_uint64_t batches;
@@ -75,28 +62,11 @@ static inline void vq_stats_add(aligned_uint64_t *counter, uint64_t n)
 }
 
 /**
- * vq_stats_add_in_flight:
- * @stats: of the virtqueue
- * @n: how many more requests are in flight
- *
- * Context: the thread that serves the virtqueue.
- */
-static inline void vq_stats_add_in_flight(VqStats *stats, uint32_t n)
-{
-    int32_t in_flight = stats->in_flight + n;
-
-    qatomic_set(&stats->in_flight, in_flight);
-    if (in_flight > stats->max_in_flight) {
-        qatomic_set(&stats->max_in_flight, in_flight);
-    }
-}
-
-/**
  * vq_stats_begin:
  * @stats: of the virtqueue
  * @n: which request of its batch it is, from 1
  *
- * Count a request as taken from the ring, and in flight.
+ * Count a request as taken from the ring.
  *
  * Context: the thread that serves the virtqueue.
  */
@@ -108,67 +78,6 @@ static inline void vq_stats_begin(VqStats *stats, uint32_t n)
     if (n > stats->max_batch) {
         qatomic_set(&stats->max_batch, n);
     }
-    vq_stats_add_in_flight(stats, 1);
-}
-
-/**
- * vq_stats_drop:
- * @stats: of the virtqueue
- *
- * Count a request as no longer in flight and nothing else: the device was
- * reset, or is broken.
- *
- * Context: the thread that serves the virtqueue.
- */
-static inline void vq_stats_drop(VqStats *stats)
-{
-    qatomic_set(&stats->in_flight, stats->in_flight - 1);
-    if (unlikely(stats->leaving)) {
-        qemu_bh_schedule(stats->leaving);
-    }
-}
-
-/**
- * vq_stats_park:
- * @stats: of the virtqueue
- *
- * A request waits until the VM continues: it is in flight and does not end.
- *
- * Context: the thread that serves the virtqueue.
- */
-static inline void vq_stats_park(VqStats *stats)
-{
-    qatomic_inc(&stats->parked);
-    if (unlikely(stats->leaving)) {
-        qemu_bh_schedule(stats->leaving);
-    }
-}
-
-/**
- * vq_stats_unpark:
- * @stats: of the virtqueue
- *
- * A request that waited is about to be tried again, or dropped.
- *
- * Context: any thread.
- */
-static inline void vq_stats_unpark(VqStats *stats)
-{
-    qatomic_dec(&stats->parked);
-}
-
-/**
- * vq_stats_is_idle:
- * @stats: of the virtqueue
- *
- * Returns: whether no request is in flight but those that wait until the VM
- * continues.
- *
- * Context: the thread that serves the virtqueue, not in its handler.
- */
-static inline bool vq_stats_is_idle(const VqStats *stats)
-{
-    return stats->in_flight == qatomic_read(&stats->parked);
 }
 
 /**
@@ -191,23 +100,9 @@ static inline void vq_stats_end(VqStats *stats, VqRequestKind kind,
     } else {
         vq_stats_add(&stats->kinds[kind].bytes, bytes);
     }
-    /* Who sees the request, sees its bytes; smp_rmb() in vq_stats_read() */
+    /* A reader of the request also sees its bytes: smp_rmb() in vq_stats_read() */
     smp_wmb();
     vq_stats_add(&stats->kinds[kind].requests, 1);
-    vq_stats_drop(stats);
-}
-
-/**
- * vq_stats_in_flight:
- * @stats: of the virtqueue
- *
- * Returns: how many requests are in flight.
- *
- * Context: any thread.
- */
-static inline uint32_t vq_stats_in_flight(const VqStats *stats)
-{
-    return qatomic_read(&stats->in_flight);
 }
 
 /**
