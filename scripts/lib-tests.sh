@@ -16,7 +16,8 @@ qtests=(
     virtio-blk-queues-test virtio-blk-monitor-test virtio-blk-own-iothreads-test
     virtio-blk-fast-path-test virtio-blk-fast-path-changes-test
     virtio-blk-fast-path-stats-test virtio-blk-guest-ram-test
-    virtio-blk-jobs-test virtio-blk-remap-test virtio-blk-own-remap-test
+    virtio-blk-jobs-test virtio-blk-remap-test virtio-blk-remap-slow-test
+    virtio-blk-own-remap-test virtio-blk-restart-test
     virtio-error-test block-multi-iothread-test vq-load-test vq-queues-load-test
     vq-remap-load-test vq-soak-hotplug-test vq-soak-remap-test
 )

@@ -82,9 +82,10 @@ static const Change changes[] = {
     { "reopen/detect-zeroes", "raw", REOPEN(",\"detect-zeroes\":\"on\""),
       REOPEN(""), FAST_NONE },
     { "iothread", "node0",
-      COMMAND("virtio-blk-set-iothread-vq-mapping", "\"device\":\"disk0\","
+      COMMAND("virtio-blk-set-iothread-vq-mapping", "\"id\":\"disk0\","
               "\"iothread-vq-mapping\":[{\"iothread\":\"iothread1\"}]"),
-      COMMAND("virtio-blk-set-iothread-vq-mapping", "\"device\":\"disk0\""),
+      COMMAND("virtio-blk-set-iothread-vq-mapping", "\"id\":\"disk0\","
+              "\"main-loop\":true"),
       FAST_BOTH },
     { "resize", "raw",
       COMMAND("block_resize", "\"node-name\":\"raw\",\"size\":8388608"),

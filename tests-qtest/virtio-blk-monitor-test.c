@@ -164,7 +164,7 @@ static void assert_error(VqTest *t, const char *device, const char *class,
                          const char *desc)
 {
     QDict *reply = qtest_qmp(t->qts, "{'execute': 'query-virtio-blk-queues',"
-                             " 'arguments': {'device': %s}}", device);
+                             " 'arguments': {'id': %s}}", device);
     QDict *error = qdict_get_qdict(reply, "error");
     g_autofree char *command =
         g_strdup_printf("info virtio-blk-queues %s", device);
@@ -283,20 +283,20 @@ static void test_map(void)
     };
 
     vq_test_start_driver(t);
-    vqs = qtest_hmp(t->qts, "virtio_blk_map_queues disk0 "
+    vqs = qtest_hmp(t->qts, "virtio_blk_remap disk0 "
                     "iothread1:0-1,3,iothread2:2");
-    g_assert_nonnull(strstr(vqs, "virtqueue 2: from (main loop) to iothread2, "
-                            "away for "));
+    g_assert_cmpstr(vqs, ==, "");
+    qtest_qmp_eventwait(t->qts, "VIRTIO_BLK_REMAPPED");
     assert_iothreads(t, "1121");
-    same = qtest_hmp(t->qts, "virtio_blk_map_queues disk0 "
+    same = qtest_hmp(t->qts, "virtio_blk_remap disk0 "
                      "iothread2:2,iothread1:0,1,3");
     g_assert_cmpstr(same, ==, "");
-    wrong = qtest_hmp(t->qts, "virtio_blk_map_queues disk0 iothread0:0");
+    wrong = qtest_hmp(t->qts, "virtio_blk_remap disk0 iothread0:0");
     g_assert_cmpstr(wrong, ==, "Error: missing vq 1 IOThread assignment in "
                     "iothread-vq-mapping\r\n");
     for (unsigned i = 1; i < ARRAY_SIZE(texts); i++) {
         g_autofree char *said = qtest_hmp(
-            t->qts, "virtio_blk_map_queues disk0 %s", texts[i]);
+            t->qts, "virtio_blk_remap disk0 %s", texts[i]);
         g_autofree char *wanted = g_strdup_printf(
             "Error: '%s' is no mapping like 't0:0-3,t1:4,6' or 't0,t1'\r\n",
             texts[i]);
@@ -304,7 +304,10 @@ static void test_map(void)
         g_assert_cmpstr(said, ==, wanted);
     }
     assert_iothreads(t, "1121");
-    main_loop = qtest_hmp(t->qts, "virtio_blk_map_queues disk0");
+    main_loop = qtest_hmp(t->qts, "virtio_blk_remap disk0 main-loop");
+    g_assert_cmpstr(main_loop, ==, "");
+    qtest_qmp_eventwait(t->qts, "VIRTIO_BLK_REMAPPED");
+    qtest_qmp_eventwait(t->qts, "VIRTIO_BLK_REMAPPED");
     assert_iothreads(t, "----");
     vq_test_free(t);
 }
@@ -315,7 +318,8 @@ static void test_traces(void)
     VqTestDevice device = vq_test_blk_pci;
     VqTest *t;
 
-    device.more_traces = "-trace vq_* -trace virtio_blk_*_ioeventfd";
+    device.more_traces = "-trace vq_* -trace virtio_blk_*_ioeventfd "
+                         "-trace virtio_blk_queue_*";
     t = vq_test_new(&device, 2, NUM_QUEUES, VQS);
     vq_test_start_driver(t);
     for (unsigned vq = 0; vq < NUM_QUEUES; vq++) {
@@ -325,11 +329,11 @@ static void test_traces(void)
         pid_t tid = vq_test_thread_id(t, iothread);
 
         vq_test_read(t, vq);
-        g_assert_cmpuint(vq_test_count_trace(t, "vq_table_new", text,
+        g_assert_cmpuint(vq_test_count_trace(t, "vq_owners_new", text,
                                              qtest_pid(t->qts)), ==, 1);
-        g_assert_cmpuint(vq_test_count_trace(t, "vq_entry_attach", text, tid),
+        g_assert_cmpuint(vq_test_count_trace(t, "virtio_blk_queue_attach", text, tid),
                          ==, 1);
-        g_assert_cmpuint(vq_test_count_trace(t, "vq_entry_detach", text, tid),
+        g_assert_cmpuint(vq_test_count_trace(t, "virtio_blk_queue_detach", text, tid),
                          ==, 0);
     }
     g_assert_cmpuint(vq_test_count_trace(t, "virtio_blk_start_ioeventfd",
@@ -339,7 +343,7 @@ static void test_traces(void)
     g_assert_cmpuint(vq_test_count_trace(t, "virtio_blk_stop_ioeventfd",
                                          " device disk0 num_vqs 4",
                                          qtest_pid(t->qts)), ==, 1);
-    g_assert_cmpuint(vq_test_count_trace(t, "vq_entry_detach", " vq 2 ",
+    g_assert_cmpuint(vq_test_count_trace(t, "virtio_blk_queue_detach", " vq 2 ",
                                          vq_test_thread_id(t, "iothread0")),
                      ==, 1);
     vq_test_free(t);

@@ -1,5 +1,5 @@
 /*
- * qtests of virtio-blk-set-iothread-vq-mapping: virtqueues that are given to
+ * qtests of virtio-blk-set-iothread-vq-mapping: virtqueues that are remapped to
  * other IOThreads
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -8,13 +8,11 @@
 #include "qemu/osdep.h"
 #include "libqmp.h"
 #include "standard-headers/linux/virtio_blk.h"
-#include "vq-monitor.h"
 #include "vq-plug.h"
 #include "vq-queues.h"
 #include "vq-refusals.h"
 #include "vq-remap.h"
 #include "vq-test-util.h"
-#include "vq-watchdog.h"
 
 #define NUM_QUEUES 4
 #define NUM_IOTHREADS 3
@@ -23,17 +21,17 @@
 #define TV(i, vqs) "{\"iothread\":\"iothread" #i "\",\"vqs\":[" vqs "]}"
 #define PROPERTY(list) ",\"iothread-vq-mapping\":" list
 
-/* What a disk begins with, and what it goes to; '-' is the main loop */
-typedef struct Way {
+/* What a disk begins with, and what it is remapped to; '-' is the main loop */
+typedef struct Case {
     const char *name;
     const VqTestDevice *device;
     const char *properties;
     const char *owners;     /* a digit per virtqueue, '-': the main loop */
     const char *mapping;    /* NULL: the main loop */
     const char *new_owners;
-} Way;
+} Case;
 
-static const Way ways[] = {
+static const Case cases[] = {
     { "pci/main-loop/one", &vq_test_blk_pci, "", "----", "[" T(1) "]",
       "1111" },
     { "pci/main-loop/round-robin", &vq_test_blk_pci, "", "----",
@@ -97,49 +95,49 @@ static unsigned count_detached(VqTest *t, unsigned vq)
 {
     g_autofree char *needle = g_strdup_printf("device disk0 vq %u ", vq);
 
-    return vq_test_count_event(t, "vq_entry_detach", needle);
+    return vq_test_count_event(t, "virtio_blk_queue_detach", needle);
 }
 
 /* While the disk is served; virtqueue 0 takes all along as the node moves */
 static void test_running(const void *opaque)
 {
-    const Way *way = opaque;
-    VqTest *t = vq_test_new(way->device, NUM_IOTHREADS, NUM_QUEUES,
-                            way->properties);
+    const Case *c = opaque;
+    VqTest *t = vq_test_new(c->device, NUM_IOTHREADS, NUM_QUEUES,
+                            c->properties);
     VqRemapResult result;
 
     vq_test_start_driver(t);
-    assert_owners(t, way->owners);
-    vq_remap(t->qts, "disk0", way->mapping, &result);
-    vq_remap_assert_moves(&result, way->owners, way->new_owners, true);
-    assert_owners(t, way->new_owners);
+    assert_owners(t, c->owners);
+    vq_remap(t->qts, "disk0", c->mapping, &result);
+    vq_remap_assert_moves(&result, c->owners, c->new_owners, true);
+    assert_owners(t, c->new_owners);
     for (unsigned vq = 0; vq < NUM_QUEUES; vq++) {
-        if (way->owners[0] == way->new_owners[0]) {
+        if (c->owners[0] == c->new_owners[0]) {
             g_assert_cmpint(count_detached(t, vq) > 0, ==,
-                            way->owners[vq] != way->new_owners[vq]);
+                            c->owners[vq] != c->new_owners[vq]);
         }
     }
 
     /* It is the mapping from there on */
     vq_test_reset(t);
-    assert_owners(t, way->new_owners);
+    assert_owners(t, c->new_owners);
     qtest_qmp_assert_success(t->qts, "{'execute': 'stop'}");
     qtest_qmp_assert_success(t->qts, "{'execute': 'cont'}");
-    assert_owners(t, way->new_owners);
-    delete_unused(t, way->new_owners);
+    assert_owners(t, c->new_owners);
+    delete_unused(t, c->new_owners);
     vq_test_free(t);
 }
 
 /* Before the driver is up, while the VM is stopped, and after a reset */
 static void test_idle(const void *opaque)
 {
-    const Way *way = opaque;
-    VqTest *t = vq_test_new(way->device, NUM_IOTHREADS, NUM_QUEUES,
-                            way->properties);
+    const Case *c = opaque;
+    VqTest *t = vq_test_new(c->device, NUM_IOTHREADS, NUM_QUEUES,
+                            c->properties);
     VqRemapResult result;
 
     vq_remap(t->qts, "disk0", "[" T(2) "]", &result);
-    vq_remap_assert_moves(&result, way->owners, "2222", false);
+    vq_remap_assert_moves(&result, c->owners, "2222", false);
     vq_test_start_driver(t);
     assert_owners(t, "2222");
 
@@ -150,11 +148,11 @@ static void test_idle(const void *opaque)
     assert_owners(t, "1010");
 
     vq_test_stop_driver(t);
-    vq_remap(t->qts, "disk0", way->mapping, &result);
-    vq_remap_assert_moves(&result, "1010", way->new_owners, false);
+    vq_remap(t->qts, "disk0", c->mapping, &result);
+    vq_remap_assert_moves(&result, "1010", c->new_owners, false);
     vq_test_start_driver(t);
-    assert_owners(t, way->new_owners);
-    delete_unused(t, way->new_owners);
+    assert_owners(t, c->new_owners);
+    delete_unused(t, c->new_owners);
     vq_test_free(t);
 }
 
@@ -168,7 +166,7 @@ static void test_unused(void)
     qvirtio_set_driver_ok(t->vdev);
     vq_remap(t->qts, "disk0", "[" T(0) "," T(1) "]", &result);
     for (unsigned vq = 0; vq < NUM_QUEUES; vq++) {
-        g_assert_cmpint(result.moves[vq].away_ns > 0, ==, vq < 2);
+        g_assert_cmpint(result.moves[vq].unserved_ns > 0, ==, vq < 2);
     }
     for (unsigned vq = 0; vq < 2; vq++) {
         g_autofree char *name = g_strdup_printf("iothread%u", vq);
@@ -255,224 +253,8 @@ static void test_no_device(void)
     qtest_quit(qts);
 }
 
-/* Requests on virtqueue 2 that take the backend half a second or more */
-typedef struct Slow {
-    VqTestDevice device;
-    VqTest *t;
-    VqTestRequest requests[4];
-    int fd;         /* of a QMP monitor */
-    int human;      /* of one for people */
-} Slow;
-
-static void slow_submit(Slow *slow, const char *more_args)
-{
-    gint64 deadline = g_get_monotonic_time() + 20 * G_USEC_PER_SEC;
-    g_autofree char *human_args = NULL;
-    g_autofree char *args = NULL;
-    g_autofree char *greeting = NULL;
-    VqQueues queues;
-    uint64_t taken;
-
-    slow->human = vq_monitor_new_human(&human_args);
-    args = g_strconcat(more_args, human_args, NULL);
-    slow->device = vq_test_blk_pci;
-    slow->device.drive = ",\"drive\":\"slow\"";
-    slow->device.more_args = args;
-    slow->t = vq_test_new(&slow->device, NUM_IOTHREADS, NUM_QUEUES,
-                          PROPERTY("[" T(0) "]"));
-    vq_test_start_driver(slow->t);
-    slow->fd = vq_monitor_open(slow->t->monitor);
-    greeting = vq_monitor_receive_human(slow->human);
-    for (unsigned i = 0; i < ARRAY_SIZE(slow->requests); i++) {
-        g_autofree char *needle = NULL;
-
-        slow->requests[i] = vq_test_prepare_read(slow->t, 2, &needle);
-        vq_test_submit(slow->t, &slow->requests[i], true);
-    }
-    /* Some may be complete by now, when they are throttled */
-    do {
-        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
-        vq_queues_query(slow->t->qts, "disk0", &queues);
-        taken = queues.vq[2].in_flight + vq_queues_requests(&queues.vq[2]);
-    } while (taken < ARRAY_SIZE(slow->requests));
-    g_assert_cmpuint(queues.vq[2].in_flight, >, 0);
-}
-
-/* And its move to iothread1, which waits for them */
-static void slow_begin(Slow *slow, const char *more_args)
-{
-    slow_submit(slow, more_args);
-    vq_remap_send_fd(slow->fd, "disk0",
-                     "[" TV(0, "0,1,3") "," TV(1, "2") "]");
-    g_assert_false(vq_monitor_poll(slow->fd, 50));
-}
-
-static void slow_free(Slow *slow)
-{
-    close(slow->fd);
-    close(slow->human);
-    vq_test_free(slow->t);
-}
-
-static void slow_end(Slow *slow, const char *owners)
-{
-    uint8_t in[VQ_TEST_SECTOR + 1];
-
-    for (unsigned i = 0; i < ARRAY_SIZE(slow->requests); i++) {
-        vq_test_complete(slow->t, &slow->requests[i], in);
-        g_assert_cmpuint(in[VQ_TEST_SECTOR], ==, VIRTIO_BLK_S_OK);
-    }
-    assert_owners(slow->t, owners);
-    slow_free(slow);
-}
-
-#define NULL_SLOW " -blockdev null-co,node-name=slow,size=16777216," \
-    "latency-ns=500000000"
-#define THROTTLED " -object throttle-group,id=group,x-iops-total=2 " \
-    "-blockdev driver=throttle,node-name=slow,throttle-group=group,file=node0"
-
-/* It waits for its own requests, and the main loop does not wait with it */
-static void test_slow(const void *opaque)
-{
-    Slow slow;
-    VqRemapResult result;
-    g_autofree char *error = NULL;
-    QTestState *qts;
-    unsigned polls = 0;
-
-    slow_begin(&slow, opaque);
-    qts = slow.t->qts;
-    while (!vq_monitor_poll(slow.fd, 0)) {
-        g_autofree uint8_t *byte = g_malloc(1);
-
-        /* qtest's commands are the main loop's */
-        qtest_memread(qts, 0, byte, 1);
-        polls++;
-    }
-    error = vq_remap_receive_fd(slow.fd, &result);
-    g_assert_cmpstr(error, ==, NULL);
-    g_assert_cmpuint(polls, >, 100);
-    g_assert_cmpuint(result.num, ==, 1);
-    g_assert_cmpint(result.moves[0].away_ns, >, 100 * 1000 * 1000);
-    slow_end(&slow, "0010");
-}
-
-/* Who asks next is served next */
-static void test_slow_twice(void)
-{
-    Slow slow;
-    VqRemapResult results[2];
-    g_autofree char *error = NULL;
-
-    slow_begin(&slow, NULL_SLOW);
-    vq_remap(slow.t->qts, "disk0",
-             "[" TV(0, "0,1,3") "," TV(2, "2") "]", &results[1]);
-    error = vq_remap_receive_fd(slow.fd, &results[0]);
-    g_assert_cmpstr(error, ==, NULL);
-    g_assert_cmpuint(results[0].num, ==, 1);
-    g_assert_cmpstr(results[0].moves[0].to, ==, "iothread1");
-    g_assert_cmpuint(results[1].num, ==, 1);
-    g_assert_cmpstr(results[1].moves[0].from, ==, "iothread1");
-    g_assert_cmpstr(results[1].moves[0].to, ==, "iothread2");
-    slow_end(&slow, "0020");
-}
-
-/* A human does not wait in a queue of commands, but is told at once */
-static void test_slow_human(void)
-{
-    Slow slow;
-    g_autofree char *refused = NULL;
-    g_autofree char *later = NULL;
-    g_autofree char *error = NULL;
-
-    slow_begin(&slow, NULL_SLOW);
-    vq_monitor_send_human(slow.human, "virtio_blk_map_queues disk0 iothread2");
-    refused = vq_monitor_receive_human(slow.human);
-    g_assert_nonnull(strstr(refused, "Error: Device 'disk0' is being mapped to "
-                            "other IOThreads already\r\n"));
-    g_assert_false(vq_monitor_poll(slow.fd, 0));
-    error = vq_remap_receive_fd(slow.fd, NULL);
-    g_assert_cmpstr(error, ==, NULL);
-
-    /* Nothing has come of it, and nothing is in the way any more */
-    vq_monitor_send_human(slow.human, "virtio_blk_map_queues disk0 "
-                          "iothread0:0,1,3,iothread2:2");
-    later = vq_monitor_receive_human(slow.human);
-    g_assert_nonnull(strstr(later, "virtqueue 2: from iothread1 to iothread2, "
-                            "away for "));
-    slow_end(&slow, "0020");
-}
-
-/* Nor is a human disturbed who is first: QMP waits */
-static void test_slow_human_first(void)
-{
-    Slow slow;
-    VqRemapResult result;
-    g_autofree char *first = NULL;
-    g_autofree char *error = NULL;
-
-    slow_submit(&slow, NULL_SLOW);
-    vq_monitor_send_human(slow.human, "virtio_blk_map_queues disk0 "
-                          "iothread0:0,1,3,iothread1:2");
-    while (count_detached(slow.t, 2) == 0) {
-        g_usleep(1000);
-    }
-    vq_remap_send_fd(slow.fd, "disk0", "[" TV(0, "0,1,3") "," TV(2, "2") "]");
-    first = vq_monitor_receive_human(slow.human);
-    g_assert_nonnull(strstr(first, "virtqueue 2: from iothread0 to iothread1, "
-                            "away for "));
-    error = vq_remap_receive_fd(slow.fd, &result);
-    g_assert_cmpstr(error, ==, NULL);
-    g_assert_cmpuint(result.num, ==, 1);
-    g_assert_cmpstr(result.moves[0].from, ==, "iothread1");
-    slow_end(&slow, "0020");
-}
-
-/* The guest resets the disk meanwhile */
-static void test_slow_reset(const void *opaque)
-{
-    Slow slow;
-    VqRemapResult result;
-    g_autofree char *error = NULL;
-    VqWatchdog *dog;
-
-    slow_begin(&slow, opaque);
-    dog = vq_watchdog_begin(qtest_pid(slow.t->qts), 20);
-    vq_test_reset(slow.t);
-    error = vq_remap_receive_fd(slow.fd, &result);
-    g_assert_cmpstr(error, ==, NULL);
-    g_assert_cmpuint(result.num, ==, 1);
-    assert_owners(slow.t, "0010");
-    vq_watchdog_end(dog);
-    slow_free(&slow);
-}
-
-/* The guest gives the disk up meanwhile */
-static void test_slow_unplug(void)
-{
-    Slow slow;
-    VqRemapResult result;
-    g_autofree char *error = NULL;
-    VqWatchdog *dog;
-
-    slow_begin(&slow, NULL_SLOW);
-    dog = vq_watchdog_begin(qtest_pid(slow.t->qts), 20);
-    vq_plug_eject(slow.t->qts, SLOT_DISK0);
-    error = vq_remap_receive_fd(slow.fd, &result);
-    /* The requests have ended before the disk did, or with it */
-    if (error) {
-        g_assert_cmpstr(error, ==, "Device 'disk0' was unplugged");
-    } else {
-        g_assert_cmpuint(result.num, ==, 1);
-    }
-    vq_plug_wait_gone(slow.t->qts, "disk0");
-    delete_unused(slow.t, "----");
-    vq_watchdog_end(dog);
-    slow_free(&slow);
-}
-
-/* What waits until the VM continues does so in the new thread */
-static void test_parked(void)
+/* What waits for a restart is restarted in the new thread */
+static void test_waiting(void)
 {
     VqTestDevice device = vq_test_blk_pci;
     g_autofree char *needle = NULL;
@@ -507,19 +289,62 @@ static void test_parked(void)
     vq_test_free(t);
 }
 
+/* An unplug that the guest has not acknowledged is no obstacle */
 static void test_pending_unplug(void)
 {
     VqTest *t = new_disk("");
-    g_autofree char *error = NULL;
 
     vq_test_start_driver(t);
     qtest_qmp_device_del_send(t->qts, "disk0");
-    error = vq_remap_try(t->qts, "disk0", "[" T(0) "]", NULL);
-    g_assert_cmpstr(error, ==, "Device disk0 is already in the process of "
-                    "unplug");
+    vq_remap(t->qts, "disk0", "[" T(0) "]", NULL);
+    assert_owners(t, "0000");
     vq_plug_eject(t->qts, SLOT_DISK0);
     vq_plug_wait_gone(t->qts, "disk0");
     delete_unused(t, "----");
+    vq_test_free(t);
+}
+
+/* What the command takes, and nothing else */
+static void test_arguments(void)
+{
+    static const struct {
+        const char *arguments, *message;
+    } rows[] = {
+        { "", "Parameter 'id' is missing" },
+        { "\"id\":1", "Invalid parameter type for 'id', expected: string" },
+        { "\"id\":\"disk0\"", "Exactly one of 'iothread-vq-mapping' and "
+          "'main-loop': true must be given" },
+        { "\"id\":\"disk0\",\"main-loop\":false", "Exactly one of "
+          "'iothread-vq-mapping' and 'main-loop': true must be given" },
+        { "\"id\":\"disk0\",\"main-loop\":true,\"iothread-vq-mapping\":["
+          T(0) "]", "Exactly one of 'iothread-vq-mapping' and 'main-loop': "
+          "true must be given" },
+        { "\"id\":\"disk0\",\"main-loop\":1", "Invalid parameter type for "
+          "'main-loop', expected: boolean" },
+        { "\"device\":\"disk0\",\"main-loop\":true", "Parameter 'id' is "
+          "missing" },
+        { "\"id\":\"disk0\",\"main-loop\":true,\"x\":1", "Parameter 'x' is "
+          "unexpected" },
+        { "\"id\":\"disk0\",\"iothread-vq-mapping\":{}", "Invalid parameter "
+          "type for 'iothread-vq-mapping', expected: array" },
+        { "\"id\":\"disk0\",\"iothread-vq-mapping\":[{}]", "Parameter "
+          "'iothread-vq-mapping[0].iothread' is missing" },
+    };
+    VqTest *t = new_disk(PROPERTY("[" T(1) "]"));
+
+    vq_test_start_driver(t);
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        QDict *reply;
+
+        qtest_qmp_send_raw(t->qts, "{\"execute\":"
+                           "\"virtio-blk-set-iothread-vq-mapping\","
+                           "\"arguments\":{%s}}", rows[i].arguments);
+        reply = qtest_qmp_receive(t->qts);
+        g_assert_cmpstr(qdict_get_str(qdict_get_qdict(reply, "error"), "desc"),
+                        ==, rows[i].message);
+        qobject_unref(reply);
+    }
+    assert_owners(t, "1111");
     vq_test_free(t);
 }
 
@@ -537,27 +362,27 @@ static void test_node_stays(void)
     t = vq_test_new(&device, NUM_IOTHREADS, NUM_QUEUES, PROPERTY("[" T(0) "]"));
     vq_test_start_driver(t);
     vq_remap(t->qts, "disk0", "[" T(1) "]", &result);
-    g_assert_true(result.node_stays);
+    g_assert_cmpstr(result.node, ==, "in-use");
     assert_owners(t, "1111");
     g_assert_null(vq_plug_object_del(t->qts, "iothread0"));
     vq_test_free(t);
 }
 
-static void add_ways(const char *name, GTestDataFunc func)
+static void add_cases(const char *name, GTestDataFunc func)
 {
-    for (unsigned i = 0; i < ARRAY_SIZE(ways); i++) {
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
         g_autofree char *path = g_strdup_printf("/virtio-blk-remap/%s/%s",
-                                                name, ways[i].name);
+                                                name, cases[i].name);
 
-        qtest_add_data_func(path, &ways[i], func);
+        qtest_add_data_func(path, &cases[i], func);
     }
 }
 
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    add_ways("running", test_running);
-    add_ways("idle", test_idle);
+    add_cases("running", test_running);
+    add_cases("idle", test_idle);
     for (unsigned i = 0; i < ARRAY_SIZE(vq_refusals); i++) {
         const VqRefusal *r = &vq_refusals[i];
         g_autofree char *path = g_strdup_printf("/virtio-blk-remap/refused/%s",
@@ -568,20 +393,10 @@ int main(int argc, char **argv)
         }
     }
     qtest_add_func("/virtio-blk-remap/no-device", test_no_device);
+    qtest_add_func("/virtio-blk-remap/arguments", test_arguments);
     qtest_add_func("/virtio-blk-remap/unused", test_unused);
     qtest_add_func("/virtio-blk-remap/own-iothreads", test_own_iothreads);
-    qtest_add_data_func("/virtio-blk-remap/slow/backend", NULL_SLOW, test_slow);
-    qtest_add_data_func("/virtio-blk-remap/slow/throttled", THROTTLED,
-                        test_slow);
-    qtest_add_func("/virtio-blk-remap/slow/twice", test_slow_twice);
-    qtest_add_func("/virtio-blk-remap/slow/human", test_slow_human);
-    qtest_add_func("/virtio-blk-remap/slow/human-first", test_slow_human_first);
-    qtest_add_data_func("/virtio-blk-remap/slow/reset", NULL_SLOW,
-                        test_slow_reset);
-    qtest_add_data_func("/virtio-blk-remap/slow/reset-throttled", THROTTLED,
-                        test_slow_reset);
-    qtest_add_func("/virtio-blk-remap/slow/unplug", test_slow_unplug);
-    qtest_add_func("/virtio-blk-remap/parked", test_parked);
+    qtest_add_func("/virtio-blk-remap/waiting", test_waiting);
     qtest_add_func("/virtio-blk-remap/pending-unplug", test_pending_unplug);
     qtest_add_func("/virtio-blk-remap/node-stays", test_node_stays);
     return g_test_run();

@@ -332,7 +332,7 @@ static void test_queue_reset(void)
     VqTestDevice device = vq_test_blk_pci;
     g_autofree char *needle = NULL;
     VqTestRequest req;
-    uint64_t used, reset;
+    uint64_t used;
     VqTest *t;
 
     device.drive = ",\"drive\":\"slow\"";
@@ -348,12 +348,7 @@ static void test_queue_reset(void)
         g_usleep(1000);
     }
 
-    t->vdev->bus->queue_select(t->vdev, 1);
-    reset = t->pci->common_cfg_offset + VIRTIO_PCI_COMMON_Q_RESET;
-    qpci_io_writew(t->pci->pdev, t->pci->bar, reset, 1);
-    while (qpci_io_readw(t->pci->pdev, t->pci->bar, reset)) {
-        g_usleep(1000);
-    }
+    vq_test_queue_reset(t, 1);
     used = t->vq[1]->used + offsetof(struct vring_used, idx);
     qtest_writew(t->qts, used, 0xbeef);
     g_usleep(600 * 1000);

@@ -138,9 +138,9 @@ static void assert_detached_by_owners(VqTest *t, const Shape *shape,
         g_autofree char *this_vq = g_strdup_printf(" vq %u ", vq);
         pid_t tid = owner_tid(t, shape, vq);
         unsigned attached =
-            vq_test_count_trace(t, "vq_entry_attach", this_vq, tid);
+            vq_test_count_trace(t, "virtio_blk_queue_attach", this_vq, tid);
         unsigned detached =
-            vq_test_count_trace(t, "vq_entry_detach", this_vq, tid);
+            vq_test_count_trace(t, "virtio_blk_queue_detach", this_vq, tid);
 
         g_assert_cmpuint(attached, ==, detached + 1);
         g_assert_cmpuint(detached, >=, least);

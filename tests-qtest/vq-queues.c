@@ -21,6 +21,15 @@ static void copy_vq(const VirtioBlkQueue *info, VqQueue *vq)
     vq->enabled = info->enabled;
     g_strlcpy(vq->iothread, info->iothread ?: "", sizeof(vq->iothread));
     vq->thread_id = info->thread_id;
+    g_strlcpy(vq->state, VirtioBlkQueueState_str(info->state),
+              sizeof(vq->state));
+    vq->remap = info->remap != NULL;
+    if (info->remap) {
+        g_strlcpy(vq->remap_iothread, info->remap->iothread ?: "",
+                  sizeof(vq->remap_iothread));
+        vq->remap_requests = info->remap->requests;
+    }
+    vq->waiting = info->waiting;
     vq->in_flight = info->in_flight;
     vq->fast_requests = info->fast_requests;
     for (unsigned i = 0; i < VQ_QUEUES_KINDS; i++) {
@@ -59,6 +68,7 @@ static void parse_reply(QDict *reply, VqQueues *queues)
     g_strlcpy(queues->id, disks->value->id ?: "", sizeof(queues->id));
     g_strlcpy(queues->path, disks->value->path, sizeof(queues->path));
     queues->started = disks->value->ioeventfd_started;
+    queues->remapping = disks->value->remapping;
     for (VirtioBlkQueueList *l = disks->value->queues; l; l = l->next) {
         g_assert_cmpuint(queues->num, <, VQ_QUEUES_MAX);
         g_assert_cmpuint(l->value->index, ==, queues->num);
@@ -70,13 +80,13 @@ static void parse_reply(QDict *reply, VqQueues *queues)
 void vq_queues_query_fd(int fd, const char *device, VqQueues *queues)
 {
     parse_reply(qmp_fd(fd, "{'execute': 'query-virtio-blk-queues',"
-                       " 'arguments': {'device': %s}}", device), queues);
+                       " 'arguments': {'id': %s}}", device), queues);
 }
 
 void vq_queues_query(QTestState *qts, const char *device, VqQueues *queues)
 {
     parse_reply(qtest_qmp(qts, "{'execute': 'query-virtio-blk-queues',"
-                          " 'arguments': {'device': %s}}", device), queues);
+                          " 'arguments': {'id': %s}}", device), queues);
 }
 
 unsigned vq_queues_count_disks(QTestState *qts)

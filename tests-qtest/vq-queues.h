@@ -40,6 +40,11 @@ typedef struct VqQueue {
     bool enabled;
     char iothread[32];      /* "": the main loop */
     pid_t thread_id;
+    char state[16];         /* VirtioBlkQueueState */
+    bool remap;             /* has it yet to arrive somewhere? then: */
+    char remap_iothread[32];
+    uint64_t remap_requests;
+    uint64_t waiting;
     uint64_t in_flight;
     uint64_t fast_requests;
     uint64_t totals[VQ_QUEUES_TOTALS];
@@ -49,6 +54,7 @@ typedef struct VqQueues {
     char id[32];            /* "": none */
     char path[256];
     bool started;
+    bool remapping;
     unsigned num;
     VqQueue vq[VQ_QUEUES_MAX];
 } VqQueues;

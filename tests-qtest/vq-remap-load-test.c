@@ -60,11 +60,11 @@ static void assert_moves(const VqRemapResult *result, const int *before,
         g_assert_cmpuint(result->moves[n].index, ==, vq);
         g_assert_cmpstr(result->moves[n].to, ==,
                         after[vq] == MAIN_LOOP ? "" : to);
-        g_assert_cmpint(result->moves[n].away_ns, >, 0);
+        g_assert_cmpint(result->moves[n].unserved_ns, >, 0);
         n++;
     }
     g_assert_cmpuint(n, ==, result->num);
-    g_assert_false(result->node_stays);
+    g_assert_cmpstr(result->node, !=, "in-use");
 }
 
 /* Each virtqueue goes on, in the thread that it was given */
@@ -157,7 +157,7 @@ static void run_move_from(Run *run, const int *old)
     vq_remap(run->qts, DISK, mapping, &result);
     assert_moves(&result, old, run->owners);
     for (unsigned i = 0; i < result.num; i++) {
-        g_array_append_val(run->times, result.moves[i].away_ns);
+        g_array_append_val(run->times, result.moves[i].unserved_ns);
     }
 }
 

@@ -5,7 +5,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "libqmp.h"
 #include "qapi/error.h"
 #include "qapi/qapi-visit-virtio-blk-queues.h"
 #include "qapi/qobject-input-visitor.h"
@@ -40,83 +39,77 @@ char *vq_remap_mapping(const int *owners, unsigned num)
     return g_strdup_printf("%s]", json->str);
 }
 
-static char *make_command(const char *device, const char *mapping)
+/* Returns: NULL, or the error's text, to be freed */
+static char *remap_send(QTestState *qts, const char *id, const char *mapping)
 {
-    return g_strdup_printf("{\"execute\":"
-                           "\"virtio-blk-set-iothread-vq-mapping\","
-                           "\"arguments\":{\"device\":\"%s\"%s%s}}", device,
-                           mapping ? ",\"iothread-vq-mapping\":" : "",
-                           mapping ?: "");
-}
-
-/* Takes @reply. Returns: NULL, or its error's text, to be freed */
-static char *parse_reply(QDict *reply, VqRemapResult *result)
-{
-    g_autoptr(VirtioBlkRemap) remap = NULL;
+    QDict *reply;
     char *error = NULL;
-    Visitor *v;
 
+    qtest_qmp_send_raw(qts, "{\"execute\":\"virtio-blk-set-iothread-vq-mapping"
+                       "\",\"arguments\":{\"id\":\"%s\",%s%s}}", id,
+                       mapping ? "\"iothread-vq-mapping\":"
+                               : "\"main-loop\":true", mapping ?: "");
+    reply = qtest_qmp_receive(qts);
     if (qdict_haskey(reply, "error")) {
         error = g_strdup(qdict_get_str(qdict_get_qdict(reply, "error"),
                                        "desc"));
-        qobject_unref(reply);
-        return error;
     }
-
-    v = qobject_input_visitor_new(qdict_get(reply, "return"));
-    visit_type_VirtioBlkRemap(v, NULL, &remap, &error_abort);
-    visit_free(v);
     qobject_unref(reply);
-    if (!result) {
-        return NULL;
-    }
-    memset(result, 0, sizeof(*result));
-    result->node_stays = remap->node_stays != NULL;
-    for (VirtioBlkMoveList *l = remap->moved; l; l = l->next) {
-        VqRemapMove *move = &result->moves[result->num++];
-
-        g_assert_cmpuint(result->num, <=, VQ_REMAP_MAX);
-        move->index = l->value->index;
-        g_strlcpy(move->from, l->value->from ?: "", sizeof(move->from));
-        g_strlcpy(move->to, l->value->to ?: "", sizeof(move->to));
-        move->away_ns = l->value->away_ns;
-    }
-    return NULL;
+    return error;
 }
 
-char *vq_remap_try(QTestState *qts, const char *device, const char *mapping,
-                   VqRemapResult *result)
+void vq_remap_wait(QTestState *qts, const char *id, VqRemapResult *result)
 {
-    g_autofree char *command = make_command(device, mapping);
+    QDict *event = qtest_qmp_eventwait_ref(qts, "VIRTIO_BLK_REMAPPED");
+    QDict *data = qdict_get_qdict(event, "data");
+    g_autoptr(VirtioBlkRemappedQueueList) queues = NULL;
+    Visitor *v;
 
-    qtest_qmp_send_raw(qts, "%s", command);
-    return parse_reply(qtest_qmp_receive(qts), result);
+    g_assert_cmpstr(qdict_get_try_str(data, "id"), ==, id);
+    v = qobject_input_visitor_new(qdict_get(data, "queues"));
+    visit_type_VirtioBlkRemappedQueueList(v, NULL, &queues, &error_abort);
+    visit_free(v);
+    if (result) {
+        memset(result, 0, sizeof(*result));
+        g_strlcpy(result->node, qdict_get_str(data, "node"),
+                  sizeof(result->node));
+        for (VirtioBlkRemappedQueueList *l = queues; l; l = l->next) {
+            VqRemapMove *move = &result->moves[result->num++];
+
+            g_assert_cmpuint(result->num, <=, VQ_REMAP_MAX);
+            move->index = l->value->index;
+            g_strlcpy(move->from, l->value->from ?: "", sizeof(move->from));
+            g_strlcpy(move->to, l->value->to ?: "", sizeof(move->to));
+            move->unserved_ns = l->value->unserved_ns;
+        }
+    }
+    qobject_unref(event);
 }
 
-void vq_remap(QTestState *qts, const char *device, const char *mapping,
-              VqRemapResult *result)
+void vq_remap_begin(QTestState *qts, const char *id, const char *mapping)
 {
-    g_autofree char *error = vq_remap_try(qts, device, mapping, result);
+    g_autofree char *error = remap_send(qts, id, mapping);
 
     g_assert_cmpstr(error, ==, NULL);
 }
 
-void vq_remap_send_fd(int fd, const char *device, const char *mapping)
+char *vq_remap_try(QTestState *qts, const char *id, const char *mapping,
+                   VqRemapResult *result)
 {
-    g_autofree char *command = make_command(device, mapping);
+    char *error = remap_send(qts, id, mapping);
 
-    qmp_fd_send_raw(fd, "%s", command);
+    if (!error) {
+        vq_remap_wait(qts, id, result);
+    }
+    return error;
 }
 
-char *vq_remap_receive_fd(int fd, VqRemapResult *result)
+void vq_remap(QTestState *qts, const char *id, const char *mapping,
+              VqRemapResult *result)
 {
-    QDict *reply = qmp_fd_receive(fd);
+    g_autofree char *error = vq_remap_try(qts, id, mapping, result);
 
-    while (qdict_haskey(reply, "event")) {
-        qobject_unref(reply);
-        reply = qmp_fd_receive(fd);
-    }
-    return parse_reply(reply, result);
+    g_assert_cmpstr(error, ==, NULL);
 }
 
 char *vq_remap_owner_name(char digit)
@@ -138,10 +131,11 @@ void vq_remap_assert_moves(const VqRemapResult *result, const char *before,
             g_assert_cmpuint(result->moves[n].index, ==, vq);
             g_assert_cmpstr(result->moves[n].from, ==, from ?: "");
             g_assert_cmpstr(result->moves[n].to, ==, to ?: "");
-            g_assert_cmpint(result->moves[n].away_ns > 0, ==, served);
+            g_assert_cmpint(result->moves[n].unserved_ns > 0, ==, served);
             n++;
         }
     }
     g_assert_cmpuint(result->num, ==, n);
-    g_assert_false(result->node_stays);
+    g_assert_true(!strcmp(result->node, "same") ||
+                  !strcmp(result->node, "moved"));
 }

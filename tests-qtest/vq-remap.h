@@ -15,13 +15,13 @@ typedef struct VqRemapMove {
     unsigned index;
     char from[32];      /* "": the main loop */
     char to[32];
-    int64_t away_ns;
+    uint64_t unserved_ns;
 } VqRemapMove;
 
 typedef struct VqRemapResult {
     unsigned num;
     VqRemapMove moves[VQ_REMAP_MAX];
-    bool node_stays;
+    char node[16];      /* VirtioBlkRemapNode */
 } VqRemapResult;
 
 /*
@@ -31,20 +31,22 @@ typedef struct VqRemapResult {
 char *vq_remap_mapping(const int *owners, unsigned num);
 
 /*
- * Map @device's virtqueues to @mapping, JSON with a list, or to the main loop
- * if it is NULL. @result is filled in, unless it is NULL.
+ * Remap @id's virtqueues to @mapping, JSON with a list, or to the main loop if
+ * it is NULL, and wait for the end. @result is filled in, unless it is NULL.
  * Returns: NULL, or the error's text, to be freed
  */
-char *vq_remap_try(QTestState *qts, const char *device, const char *mapping,
+char *vq_remap_try(QTestState *qts, const char *id, const char *mapping,
                    VqRemapResult *result);
 
 /* The same, where an error fails the test */
-void vq_remap(QTestState *qts, const char *device, const char *mapping,
+void vq_remap(QTestState *qts, const char *id, const char *mapping,
               VqRemapResult *result);
 
-/* In steps, through @fd, a QMP connection that is ready for commands */
-void vq_remap_send_fd(int fd, const char *device, const char *mapping);
-char *vq_remap_receive_fd(int fd, VqRemapResult *result);
+/* In steps: the command, which must succeed and returns at once... */
+void vq_remap_begin(QTestState *qts, const char *id, const char *mapping);
+
+/* ...and its end, which may have come already */
+void vq_remap_wait(QTestState *qts, const char *id, VqRemapResult *result);
 
 /*
  * For tests that write owners as text: a digit per virtqueue, that of its
@@ -55,8 +57,8 @@ char *vq_remap_receive_fd(int fd, VqRemapResult *result);
 char *vq_remap_owner_name(char digit);
 
 /*
- * The answer has those that were to move from @before to @after, and only
- * these; they were away for some time, if they were @served
+ * The event has those that were to go from @before to @after, and only these;
+ * they were not served for some time, if they were @served before
  */
 void vq_remap_assert_moves(const VqRemapResult *result, const char *before,
                            const char *after, bool served);

@@ -78,7 +78,7 @@ static void remap(Soak *s, const char *device, const int *owners, unsigned num)
     VqRemapResult result;
 
     vq_remap(s->qts, device, mapping, &result);
-    g_assert_false(result.node_stays);
+    g_assert_cmpstr(result.node, !=, "in-use");
     s->moves += result.num;
 }
 

@@ -10,6 +10,7 @@
 #include "libqos/malloc-pc.h"
 #include "libqos/pci-pc.h"
 #include "standard-headers/linux/virtio_blk.h"
+#include "standard-headers/linux/virtio_pci.h"
 #include "standard-headers/linux/virtio_config.h"
 #include "standard-headers/linux/virtio_ring.h"
 #include "qemu/bswap.h"
@@ -33,7 +34,7 @@ const VqTestDevice vq_test_blk_pci = {
     .num_queues = "num-queues",
     .queue_size = "queue-size",
     .trace_event = "virtio_blk_handle_read",
-    .more_traces = "-trace vq_entry_*tach",
+    .more_traces = "-trace virtio_blk_queue_*tach",
 };
 
 const VqTestDevice vq_test_blk_mmio = {
@@ -45,7 +46,7 @@ const VqTestDevice vq_test_blk_mmio = {
     .num_queues = "num-queues",
     .queue_size = "queue-size",
     .trace_event = "virtio_blk_handle_read",
-    .more_traces = "-trace vq_entry_*tach",
+    .more_traces = "-trace virtio_blk_queue_*tach",
 };
 
 const VqTestDevice vq_test_scsi_pci = {
@@ -566,4 +567,15 @@ int vq_test_run_qemu(const char *machine, unsigned num_iothreads,
     g_assert_no_error(err);
     g_assert_true(WIFEXITED(status));
     return WEXITSTATUS(status);
+}
+
+void vq_test_queue_reset(VqTest *t, uint16_t vq)
+{
+    uint64_t reset = t->pci->common_cfg_offset + VIRTIO_PCI_COMMON_Q_RESET;
+
+    t->vdev->bus->queue_select(t->vdev, vq);
+    qpci_io_writew(t->pci->pdev, t->pci->bar, reset, 1);
+    while (qpci_io_readw(t->pci->pdev, t->pci->bar, reset)) {
+        g_usleep(1000);
+    }
 }

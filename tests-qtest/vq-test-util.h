@@ -71,6 +71,9 @@ void vq_test_reset(VqTest *t);
 /* Bring it up to where DRIVER_OK is next, with virtqueues 0 to @num_vqs - 1 */
 void vq_test_setup_driver(VqTest *t, unsigned num_vqs);
 
+/* Reset a virtqueue (virtio 1.2, 2.6.1), which need not exist; PCI only */
+void vq_test_queue_reset(VqTest *t, uint16_t vq);
+
 /* Reset the device and forget its virtqueues */
 void vq_test_stop_driver(VqTest *t);
 
