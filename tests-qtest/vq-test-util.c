@@ -500,7 +500,8 @@ pid_t vq_test_thread_id(VqTest *t, const char *name)
     return tid;
 }
 
-unsigned vq_test_peek(VqTest *t, const char *symbol)
+/* QEMU's memory, to be closed, and where its variable @symbol is there */
+static int vq_test_open_symbol(VqTest *t, const char *symbol, uint64_t *where)
 {
     g_autofree char *nm = g_strdup_printf(
         "/bin/sh -c 'nm %s | sed -n \"s/ [bBdD] %s$//p\"'",
@@ -517,7 +518,6 @@ unsigned vq_test_peek(VqTest *t, const char *symbol)
     const char *map;
     g_autoptr(GError) err = NULL;
     uint64_t addr, base;
-    unsigned value;
     int fd;
 
     g_spawn_command_line_sync(nm, &address, NULL, NULL, &err);
@@ -539,11 +539,30 @@ unsigned vq_test_peek(VqTest *t, const char *symbol)
         addr += base;
     }
 
-    fd = open(mem_path, O_RDONLY);
+    fd = open(mem_path, O_RDWR);
     g_assert_cmpint(fd, >=, 0);
+    *where = addr;
+    return fd;
+}
+
+unsigned vq_test_peek(VqTest *t, const char *symbol)
+{
+    unsigned value;
+    uint64_t addr;
+    int fd = vq_test_open_symbol(t, symbol, &addr);
+
     g_assert_cmpint(pread(fd, &value, sizeof(value), addr), ==, sizeof(value));
     close(fd);
     return value;
+}
+
+void vq_test_poke(VqTest *t, const char *symbol, bool value)
+{
+    uint64_t addr;
+    int fd = vq_test_open_symbol(t, symbol, &addr);
+
+    g_assert_cmpint(pwrite(fd, &value, sizeof(value), addr), ==, sizeof(value));
+    close(fd);
 }
 
 int vq_test_run_qemu(const char *machine, unsigned num_iothreads,

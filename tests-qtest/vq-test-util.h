@@ -153,6 +153,9 @@ unsigned vq_test_count_entries(VqTest *t, const char *what);
 /* Value of QEMU's unsigned variable @symbol, even a static one */
 unsigned vq_test_peek(VqTest *t, const char *symbol);
 
+/* Write to QEMU's bool @symbol */
+void vq_test_poke(VqTest *t, const char *symbol, bool value);
+
 /*
  * Run QEMU, without qtest, with @num_iothreads IOThreads, a null-co node
  * "node0" and "-device @device"; it is told to quit at once.
