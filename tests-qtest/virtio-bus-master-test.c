@@ -212,7 +212,7 @@ static void add_cases(const char *name, GTestDataFunc func, bool all)
         g_autofree char *path = g_strdup_printf("/virtio-bus-master/%s/%s",
                                                 name, cases[i].name);
 
-        /* Without the flag, a device reads no ring and breaks, as it always did */
+        /* Without the flag, a device that finds no ring breaks, as ever */
         if (all || !strstr(cases[i].name, "no-flag")) {
             qtest_add_data_func(path, &cases[i], func);
         }
