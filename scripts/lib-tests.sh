@@ -18,7 +18,6 @@ qtests=(
     virtio-blk-fast-path-stats-test virtio-blk-guest-ram-test
     virtio-blk-jobs-test virtio-blk-remap-test virtio-blk-remap-slow-test
     virtio-blk-own-remap-test virtio-blk-restart-test
-    virtio-blk-jobs-test virtio-blk-remap-test virtio-blk-own-remap-test
     virtio-blk-late-resize-test virtio-bus-master-test virtio-device-memory-test
     virtio-limits-test virtio-nested-pop-test
     virtio-error-test block-multi-iothread-test vq-load-test vq-queues-load-test
