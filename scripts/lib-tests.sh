@@ -21,6 +21,10 @@ qtests=(
     virtio-blk-late-resize-test virtio-bus-master-test virtio-device-memory-test
     virtio-limits-test virtio-nested-pop-test
     virtio-error-test block-multi-iothread-test vq-load-test vq-queues-load-test
+    virtio-blk-fast-path-stats-test
+    virtio-blk-guest-ram-test virtio-blk-jobs-test virtio-blk-remap-test
+    virtio-blk-own-remap-test virtio-error-test block-ide-trim-test
+    block-multi-iothread-test vq-load-test vq-queues-load-test
     vq-remap-load-test vq-soak-hotplug-test vq-soak-remap-test
 )
 # QEMU's own of what the series touches; the devices are those of qos-test
