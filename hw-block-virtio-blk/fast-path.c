@@ -57,7 +57,7 @@ static void fast_path_find(FastPath *fast, VirtIOBlock *s)
     fast->known = true;
     fast->num_nodes = 0;
     fast->align = BDRV_SECTOR_SIZE;
-    if (!s->conf.fast_path) {
+    if (!s->conf.fast_path || qatomic_read(&fast->keep_out)) {
         return;
     }
     for (unsigned n = 0; bs && n < ARRAY_SIZE(fast->nodes); n++) {
@@ -225,6 +225,24 @@ bool virtio_blk_fast_in_flight(VirtIOBlock *s)
         }
     }
     return false;
+}
+
+void virtio_blk_fast_keep_out(void *opaque)
+{
+    VirtIOBlock *s = opaque;
+    FastPath look = { };
+
+    fast_path_find(&look, s);
+    for (unsigned i = 0; i < s->vq_table->num_vqs; i++) {
+        FastPath *fast = &s->vq_table->entries[i].fast;
+
+        look.keep_out |= fast->keep_out;
+        qatomic_set(&fast->keep_out, true);
+    }
+    /* Wait for what is on the fast path, and have all virtqueues look again */
+    if (look.num_nodes && !look.keep_out) {
+        blk_drain(s->blk);
+    }
 }
 
 void virtio_blk_fast_init(FastPath *fast, BlockBackend *blk)

@@ -21,6 +21,9 @@
  *   driver can write at once, no request is ever in the middle of a
  *   read-modify-write cycle that other writes would have to wait for; else only
  *   reads take the fast path, to which such a cycle does not matter.
+ * - Others who issue requests through the disk's own BlockBackend, which is the
+ *   monitor's qemu-io, may write less than that. From its first command on, the
+ *   disk has no fast path: see virtio_blk_fast_keep_out().
  * - A write is noted in each node as bdrv_co_pwritev() does it.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -45,6 +48,7 @@ typedef struct FastPath {
     bool open;              /* is the host notifier attached? */
     bool known;             /* has the graph been looked at since attaching? */
     bool quit;
+    bool keep_out;          /* is there another user? atomic, set for good */
     const ThrottleGroupMember *tgm;     /* the BlockBackend's, constant */
     unsigned num_nodes;     /* 0: there is no fast path */
     BlockDriverState *nodes[2];     /* what the disk is on, and its file */
@@ -116,6 +120,19 @@ void virtio_blk_fast_close(FastPath *fast);
  * Context: any thread.
  */
 bool virtio_blk_fast_in_flight(struct VirtIOBlock *s);
+
+/**
+ * virtio_blk_fast_keep_out:
+ * @opaque: the device, a VirtIOBlock with a table
+ *
+ * Requests that are not the device's own are about to come through its
+ * BlockBackend, at any time from now on. No request is on the fast path any
+ * more when this returns: if the disk has used it, what is in flight is waited
+ * for, once.
+ *
+ * Context: BQL held, main loop.
+ */
+void virtio_blk_fast_keep_out(void *opaque);
 
 /**
  * virtio_blk_fast_cleanup:

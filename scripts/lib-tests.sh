@@ -22,6 +22,7 @@ qtests=(
     virtio-limits-test virtio-nested-pop-test
     virtio-error-test block-multi-iothread-test vq-load-test vq-queues-load-test
     virtio-blk-fast-path-stats-test
+    virtio-blk-fast-path-stats-test virtio-blk-fast-path-qemu-io-test
     virtio-blk-guest-ram-test virtio-blk-jobs-test virtio-blk-remap-test
     virtio-blk-own-remap-test virtio-error-test block-ide-trim-test
     block-multi-iothread-test vq-load-test vq-queues-load-test
