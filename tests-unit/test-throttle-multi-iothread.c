@@ -213,6 +213,153 @@ static void test_timer(void)
     join_threads();
 }
 
+/* A hook for a timer's callback, which stops in front of it once */
+static QEMUTimerCB *real_timer_cb;
+static bool stop_timer, at_timer, leave_timer;      /* atomic */
+
+static void timer_cb_hook(void *opaque)
+{
+    if (qatomic_xchg(&stop_timer, false)) {
+        qatomic_set(&at_timer, true);
+        wait_flag(&leave_timer, 5000);
+    }
+    real_timer_cb(opaque);
+}
+
+static void set_timer_hook(ThrottleGroupMember *tgm)
+{
+    QEMUTimer *t = tgm->throttle_timers.timers[THROTTLE_WRITE];
+
+    real_timer_cb = t->cb;
+    t->cb = timer_cb_hook;
+    qatomic_set(&stop_timer, true);
+}
+
+typedef struct Request {
+    ThrottleGroupMember *tgm;
+    int64_t bytes;
+} Request;
+
+static int passed;          /* requests, atomic */
+
+static void coroutine_fn request_entry(void *opaque)
+{
+    Request *r = opaque;
+
+    throttle_group_co_io_limits_intercept(r->tgm, r->bytes, THROTTLE_WRITE);
+    qatomic_inc(&passed);
+    qatomic_dec(&running);
+}
+
+static void begin_request(AioContext *ctx, Request *r)
+{
+    qatomic_inc(&running);
+    aio_co_enter(ctx, qemu_coroutine_create(request_entry, r));
+}
+
+/*
+ * The timer of a disk fires for a request.  Before its callback runs, another
+ * thread arms it again, or runs the request, because the disk is drained there;
+ * then a request of another disk passes, and the timer is armed for the next
+ * one.  That must not pass with the first one, but wait.
+ */
+static void test_fired(const void *opaque)
+{
+    bool armed_again = GPOINTER_TO_INT(opaque);
+    ThrottleGroupMember tgm = { 0 };
+    ThrottleGroupMember other = { 0 };
+    Request first = { .tgm = &tgm, .bytes = 1 };
+    Request next = { .tgm = &tgm, .bytes = 60 };
+    Request others = { .tgm = &other, .bytes = 60 };
+    AioContext *ctx;
+
+    if (!run_in_child()) {
+        return;
+    }
+
+    create_threads();
+    ctx = iothread_get_aio_context(iothread[0]);
+    throttle_group_register_tgm(&tgm, "group", ctx);
+    throttle_group_register_tgm(&other, "group", qemu_get_aio_context());
+    tgm_set_limit(&tgm, THROTTLE_BPS_TOTAL, 1);
+    while (qatomic_read(&tgm.restart_pending)) {
+        aio_poll(qemu_get_aio_context(), false);
+    }
+    set_timer_hook(&tgm);
+
+    /* The next one may run a second after the first one; then it is a minute */
+    begin_request(ctx, &first);
+    while (qatomic_read(&passed) < 1) {
+        g_usleep(1 * MS);
+    }
+    for (int i = 0; i < 3; i++) {
+        begin_request(ctx, &next);
+    }
+    g_assert(wait_flag(&at_timer, 5000));
+    g_assert_cmpint(qatomic_read(&passed), ==, 1);
+
+    qatomic_inc(&tgm.io_limits_disabled);
+    if (armed_again) {
+        throttle_group_restart_tgm(&other);
+    }
+    throttle_group_restart_tgm(&tgm);
+    qatomic_dec(&tgm.io_limits_disabled);
+    begin_request(qemu_get_aio_context(), &others);
+    qatomic_set(&leave_timer, true);
+    g_usleep(500 * MS);
+
+    /* The first one, the one that was drained, and another when it was time */
+    g_assert_cmpint(qatomic_read(&passed), ==, 3);
+
+    tgm_ignore_limits(&tgm);
+    tgm_ignore_limits(&other);
+    while (qatomic_read(&running)) {
+        throttle_group_restart_tgm(&tgm);
+        throttle_group_restart_tgm(&other);
+        aio_poll(qemu_get_aio_context(), false);
+    }
+    wait_timer(&tgm);
+    throttle_group_unregister_tgm(&tgm);
+    throttle_group_unregister_tgm(&other);
+    join_threads();
+}
+
+/* The timer is armed again before its callback runs, and nothing else */
+static void test_armed(void)
+{
+    ThrottleGroupMember tgm = { 0 };
+    ThrottleGroupMember other = { 0 };
+    AioContext *ctx;
+
+    if (!run_in_child()) {
+        return;
+    }
+
+    create_threads();
+    ctx = iothread_get_aio_context(iothread[0]);
+    throttle_group_register_tgm(&tgm, "group", ctx);
+    throttle_group_register_tgm(&other, "group", qemu_get_aio_context());
+    tgm_set_limit(&tgm, THROTTLE_OPS_TOTAL, 10);
+    while (qatomic_read(&tgm.restart_pending)) {
+        aio_poll(qemu_get_aio_context(), false);
+    }
+    set_timer_hook(&tgm);
+
+    qatomic_set(&running, 1);
+    aio_co_enter(ctx, qemu_coroutine_create(intercept_entry, &tgm));
+    g_assert(wait_flag(&at_timer, 5000));
+    qatomic_inc(&tgm.io_limits_disabled);
+    throttle_group_restart_tgm(&other);
+    g_assert_true(timer_pending(tgm.throttle_timers.timers[THROTTLE_WRITE]));
+    qatomic_set(&leave_timer, true);
+
+    stop_coroutines();
+    wait_timer(&tgm);
+    throttle_group_unregister_tgm(&tgm);
+    throttle_group_unregister_tgm(&other);
+    join_threads();
+}
+
 /*
  * A request may run while the timer that was armed for it is still pending,
  * because the thread of the timer is busy.
@@ -346,6 +493,11 @@ int main(int argc, char **argv)
 #define ADD(path, fn) g_test_add_func("/throttle-multi-iothread/" path, fn)
     ADD("queue", test_queue);
     ADD("timer", test_timer);
+    ADD("timer-armed", test_armed);
+    g_test_add_data_func("/throttle-multi-iothread/timer-fired",
+                         GINT_TO_POINTER(false), test_fired);
+    g_test_add_data_func("/throttle-multi-iothread/timer-fired-and-armed",
+                         GINT_TO_POINTER(true), test_fired);
     ADD("unregister", test_unregister);
     ADD("toggle", test_toggle);
 #undef ADD
