@@ -23,12 +23,14 @@
 #include "qobject/qdict.h"
 #include "system/block-backend.h"
 #include "system/dma.h"
+#include "system/hostmem.h"
 #include "system/iothread.h"
 #include "system/xen.h"
 #else
 #include "qapi/qmp/qdict.h"
 #include "sysemu/block-backend.h"
 #include "sysemu/dma.h"
+#include "sysemu/hostmem.h"
 #include "sysemu/iothread.h"
 #include "sysemu/xen.h"
 #endif

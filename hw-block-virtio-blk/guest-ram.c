@@ -8,7 +8,9 @@
 #include "block/aio.h"
 #include "hw/block/virtio-blk/compat.h"
 #include "hw/block/virtio-blk/guest-ram.h"
+#include "hw/boards.h"
 #include "qemu/main-loop.h"
+#include "trace.h"
 
 /* Context: BH, BQL held, because that may free the RAM's owner */
 static void guest_ram_map_free_bh(void *opaque)
@@ -44,12 +46,21 @@ static void guest_ram_set_map(GuestRam *ram, GuestRamMap *map)
     }
 }
 
+/* See the definition in guest-ram.h */
+static bool guest_ram_is_of_machine(const MemoryRegion *mr)
+{
+    return !mr->owner ||
+           object_dynamic_cast(mr->owner, TYPE_MEMORY_BACKEND) ||
+           object_dynamic_cast(mr->owner, TYPE_MACHINE);
+}
+
 static bool guest_ram_is_plain(const MemoryRegionSection *section)
 {
     MemoryRegion *mr = section->mr;
 
     return memory_region_is_ram(mr) && !memory_region_is_ram_device(mr) &&
-           !mr->readonly && !section->readonly && !mr->rom_device;
+           !mr->readonly && !section->readonly && !mr->rom_device &&
+           guest_ram_is_of_machine(mr);
 }
 
 static void guest_ram_begin(MemoryListener *listener)
@@ -130,6 +141,7 @@ static void guest_ram_commit(MemoryListener *listener)
                              &g_array_index(ram->sections,
                                             MemoryRegionSection, i));
     }
+    trace_vq_guest_ram_map(ram, map->num_ranges);
     guest_ram_set_map(ram, map);
 }
 

@@ -12,8 +12,18 @@
  * reference taken: the map holds all of its RAM, and who needs an address for
  * longer than an RCU critical section holds the map.
  *
- * Memory that is not plain RAM is in no map: ROM, device memory, what an IOMMU
- * translates.
+ * In a map is writable RAM that belongs to the machine: the owner of its
+ * MemoryRegion is a memory backend ("-m", a pc-dimm's memdev, also that of an
+ * nvdimm, a virtio-mem or an ivshmem-plain device), the machine, or nobody. It
+ * comes and goes only when the machine's memory is changed, and holding it
+ * holds no device.
+ *
+ * RAM that a device owns is in no map, though the guest may do I/O to it: video
+ * RAM, or a blob of virtio-gpu. Guests map such memory and unmap it all the
+ * time, and who unmaps it may have to wait until nobody holds it, which must not
+ * take as long as the slowest request of each disk. Neither is ROM, device
+ * memory, nor what an IOMMU translates. For all of that, requests hold the
+ * region of each of their own buffers, as QEMU does for all RAM.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -23,7 +23,8 @@ qtests=(
     virtio-error-test block-multi-iothread-test vq-load-test vq-queues-load-test
     virtio-blk-fast-path-stats-test
     virtio-blk-fast-path-stats-test virtio-blk-fast-path-qemu-io-test
-    virtio-blk-guest-ram-test virtio-blk-jobs-test virtio-blk-remap-test
+    virtio-blk-guest-ram-test virtio-blk-device-ram-test
+    virtio-blk-jobs-test virtio-blk-remap-test
     virtio-blk-own-remap-test virtio-error-test block-ide-trim-test
     block-multi-iothread-test vq-load-test vq-queues-load-test
     vq-remap-load-test vq-soak-hotplug-test vq-soak-remap-test
