@@ -16,8 +16,17 @@
 /* Drivers that do with a request what they are told, and nothing else */
 static const char *const plain_drivers[] = { "null-co", "file", "host_device" };
 
+/*
+ * TSA_NO_TSA: functions here read the graph without its lock. They run in the
+ * thread that serves the virtqueue, while that is attached or a request is on
+ * the fast path. bdrv_graph_wrlock() drains all nodes and keeps them drained, so
+ * no graph changes until virtqueues are detached and requests have ended; see
+ * virtio_blk_drained_poll(). virtio_blk_fast_keep_out() runs in the main loop,
+ * the only thread that changes graphs.
+ */
+
 /* Context: the thread that serves the virtqueue, which is attached */
-static bool fast_path_is_plain(BlockDriverState *bs)
+static bool TSA_NO_TSA fast_path_is_plain(BlockDriverState *bs)
 {
     BdrvChild *parent = QLIST_FIRST(&bs->parents);
 
@@ -31,7 +40,7 @@ static bool fast_path_is_plain(BlockDriverState *bs)
  * "raw" with nothing cut off, and no guest that must not write the header of
  * another format: what is asked of it, it asks of its file
  */
-static bool fast_path_is_transparent(BlockDriverState *bs)
+static bool TSA_NO_TSA fast_path_is_transparent(BlockDriverState *bs)
 {
     return g_str_equal(bs->drv->format_name, "raw") && bs->file &&
            !bs->backing && !bs->probed &&
@@ -39,7 +48,7 @@ static bool fast_path_is_transparent(BlockDriverState *bs)
            !qdict_haskey(bs->options, "size");
 }
 
-static bool fast_path_is_leaf(BlockDriverState *bs)
+static bool TSA_NO_TSA fast_path_is_leaf(BlockDriverState *bs)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(plain_drivers); i++) {
         if (g_str_equal(bs->drv->format_name, plain_drivers[i])) {
@@ -50,7 +59,7 @@ static bool fast_path_is_leaf(BlockDriverState *bs)
 }
 
 /* Find the nodes; the graph does not change while the virtqueue is attached */
-static void fast_path_find(FastPath *fast, VirtIOBlock *s)
+static void TSA_NO_TSA fast_path_find(FastPath *fast, VirtIOBlock *s)
 {
     BlockDriverState *bs = blk_bs(s->blk);
 
@@ -105,9 +114,9 @@ static bool fast_path_is_usable(const FastPath *fast, BlockBackend *blk,
     return true;
 }
 
-static int coroutine_fn fast_path_read(FastPath *fast, int64_t offset,
-                                       QEMUIOVector *qiov,
-                                       BdrvRequestFlags flags)
+static int coroutine_fn TSA_NO_TSA
+fast_path_read(FastPath *fast, int64_t offset, QEMUIOVector *qiov,
+               BdrvRequestFlags flags)
 {
     BlockDriverState *bs = fast->nodes[fast->num_nodes - 1];
 
@@ -115,9 +124,9 @@ static int coroutine_fn fast_path_read(FastPath *fast, int64_t offset,
                                    flags & bs->supported_read_flags);
 }
 
-static int coroutine_fn fast_path_write(FastPath *fast, int64_t offset,
-                                        QEMUIOVector *qiov,
-                                        BdrvRequestFlags flags)
+static int coroutine_fn TSA_NO_TSA
+fast_path_write(FastPath *fast, int64_t offset, QEMUIOVector *qiov,
+                BdrvRequestFlags flags)
 {
     BlockDriverState *bs = fast->nodes[fast->num_nodes - 1];
     int ret;
