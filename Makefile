@@ -41,7 +41,7 @@ help:
 	echo 'QEMU_SRC=DIR        its source tree; QEMU_TARBALL=FILE: qemu-9.0.0.tar.xz'
 	echo 'BENCH="--scaling"   options for the bench (scripts/bench --help)'
 	echo 'FAULTS="--only 12"  options for make faults (scripts/faults --help)'
-	echo 'PROFILE="--only time" options for it (scripts/profile --help)'
+	echo 'PROFILE="--seconds 5" options for it (scripts/profile --help)'
 	echo 'DEMO="--vcpus 4"    options for the demo (scripts/demo --help)'
 	echo 'CONTENTION="--quick" options for it (scripts/contention --help)'
 	echo 'Your own tree:      scripts/apply DIR, scripts/apply --reverse DIR'

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What scripts/profile found, as Markdown, the binaries side by side."""
 
-from collections import Counter
-
 TOP = 25
 
 # Less than this per request is left out
@@ -62,58 +60,6 @@ def _time(result, names):
     yield from _table(['ns per request', *names], rows)
 
 
-def _instructions(result, names):
-    part = result['time']
-    if 'instructions' not in part[names[0]]:
-        return
-    yield '## Instructions per request, by function'
-    yield ''
-    requests = ', '.join(f"{part[name]['stepped-requests']} of {name}"
-                         for name in names)
-    yield (f"Counted one by one at depth {part['step-depth']}, without the "
-           f"kernel's; requests: {requests}.")
-    yield ''
-    columns = {name: part[name]['instructions'] for name in names}
-    rows = [['**all**', *(_cell(sum(columns[name].values()), 0)
-                          for name in names)]]
-    rows += _side_by_side(columns, names, 1, TOP)
-    yield from _table(['instructions per request', *names], rows)
-
-
-def _places(report, column):
-    """{"function (file:line) via": per request}."""
-    found = Counter()
-    for row in report['rows']:
-        via = f" via {row['via']}" if row['via'] else ''
-        found[f"{row['function']} ({row['place']}){via}"] += row[column]
-    return found
-
-
-def _shared(result, names):
-    part = result['shared']
-    yield '## Writes to shared cache lines per request'
-    yield ''
-    yield (f"{part['shape']}. A line is shared if two of the IOThreads wrote "
-           'it while they were stepped; RMW: read-modify-write, with a lock. '
-           'How it is measured: scripts/vqbench/shared_writes.py.')
-    yield ''
-    labels = [('shared-rmw', '**RMW on shared lines**'),
-              ('private-rmw', 'RMW on private lines'),
-              ('shared-writes', 'plain writes to shared lines'),
-              ('instructions', 'instructions')]
-    rows = [[label, *(_cell(part[name][key], 2) for name in names)]
-            for key, label in labels]
-    rows.append(['requests counted', *(str(part[name]['requests'])
-                                       for name in names)])
-    yield from _table(['per request', *names], rows)
-    for key, label in labels[:3]:
-        yield f'### {label.strip("*")}, by place'
-        yield ''
-        columns = {name: _places(part[name], key) for name in names}
-        yield from _table(['per request', *names],
-                          _side_by_side(columns, names, 2))
-
-
 def markdown(result):
     """The lines of the .md file."""
     names = [binary['name'] for binary in result['binaries']]
@@ -130,8 +76,4 @@ def markdown(result):
         yield (f"- commit {commit['commit'][:12]}"
                f"{', changed' if commit['dirty'] else ''}")
     yield ''
-    if 'time' in result:
-        yield from _time(result, names)
-        yield from _instructions(result, names)
-    if 'shared' in result:
-        yield from _shared(result, names)
+    yield from _time(result, names)
