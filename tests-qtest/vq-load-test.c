@@ -5,7 +5,11 @@
  */
 
 #include "qemu/osdep.h"
+#include <glib/gstdio.h>
+#include <sys/sysmacros.h>
+#include "qemu/cutils.h"
 #include "vq-load/load.h"
+#include "vq-load/output.h"
 
 typedef struct LoadCase {
     const char *name;
@@ -234,6 +238,196 @@ static void test_counts(void)
     vq_load_free(load);
 }
 
+/* Folder @dir has @entries, and nothing besides */
+static void assert_entries(const char *dir, const char *entries)
+{
+    g_auto(GStrv) wanted = g_strsplit(entries, " ", -1);
+    g_autoptr(GDir) folder = g_dir_open(dir, 0, NULL);
+    const char *name;
+    unsigned n = 0;
+
+    while ((name = g_dir_read_name(folder))) {
+        g_assert_true(g_strv_contains((const char *const *)wanted, name));
+        n++;
+    }
+    g_assert_cmpuint(n, ==, g_strv_length(wanted));
+}
+
+static void assert_content(const char *path, const char *content)
+{
+    g_autofree char *found = NULL;
+
+    g_assert_true(g_file_get_contents(path, &found, NULL, NULL));
+    g_assert_cmpstr(found, ==, content);
+}
+
+static void assert_written(const char *path, const char *text)
+{
+    g_assert_cmpstr(vq_output_check(path), ==, NULL);
+    g_assert_cmpstr(vq_output_write(path, text), ==, NULL);
+}
+
+static void assert_refused(const char *path, const char *why)
+{
+    g_autofree char *wanted = g_strdup_printf("cannot write %s: %s", path, why);
+    g_autofree char *checked = vq_output_check(path);
+    g_autofree char *written = vq_output_write(path, "text");
+
+    g_assert_cmpstr(checked, ==, wanted);
+    g_assert_cmpstr(written, ==, wanted);
+}
+
+/* A regular file is replaced, whole or not at all */
+static void test_output_file(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("vq-output.XXXXXX", NULL);
+    g_autofree char *file = g_build_filename(dir, "file", NULL);
+    g_autofree char *link = g_build_filename(dir, "link", NULL);
+    g_autofree char *dangling = g_build_filename(dir, "dangling", NULL);
+    g_autofree char *new = g_build_filename(dir, "new", NULL);
+    struct stat st;
+
+    g_assert_cmpstr(vq_output_check(file), ==, NULL);
+    g_assert_cmpint(access(file, F_OK), <, 0);
+    assert_written(file, "long text");
+    assert_entries(dir, "file");
+    g_assert_cmpint(chmod(file, 0640), ==, 0);
+    assert_written(file, "text");
+    assert_content(file, "text");
+    g_assert_cmpint(stat(file, &st), ==, 0);
+    g_assert_cmphex(st.st_mode & 0777, ==, 0640);
+
+    /* A link stays, and what it points at is written */
+    g_assert_cmpint(symlink("file", link), ==, 0);
+    assert_written(link, "linked");
+    assert_content(file, "linked");
+    g_assert_cmpint(symlink(new, dangling), ==, 0);
+    assert_written(dangling, "new");
+    assert_content(new, "new");
+    assert_entries(dir, "file link dangling new");
+    g_assert_cmpint(lstat(link, &st), ==, 0);
+    g_assert_true(S_ISLNK(st.st_mode));
+    g_assert_cmpint(lstat(dangling, &st), ==, 0);
+    g_assert_true(S_ISLNK(st.st_mode));
+
+    g_unlink(link);
+    g_unlink(dangling);
+    g_unlink(new);
+    g_unlink(file);
+    g_rmdir(dir);
+}
+
+/* The reader of a FIFO or a pipe gets it */
+static void test_output_pipe(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("vq-output.XXXXXX", NULL);
+    g_autofree char *fifo = g_build_filename(dir, "fifo", NULL);
+    g_autofree char *number = NULL;
+    char text[8] = "";
+    struct stat st;
+    int fds[2];
+    int fd;
+
+    g_assert_cmpint(mkfifo(fifo, 0600), ==, 0);
+    fd = open(fifo, O_RDWR | O_NONBLOCK);
+    g_assert_cmpint(fd, >=, 0);
+    assert_written(fifo, "text");
+    g_assert_cmpint(read(fd, text, sizeof(text)), ==, 4);
+    g_assert_cmpstr(text, ==, "text");
+    g_assert_cmpint(lstat(fifo, &st), ==, 0);
+    g_assert_true(S_ISFIFO(st.st_mode));
+    close(fd);
+
+    g_assert_cmpint(pipe(fds), ==, 0);
+    number = g_strdup_printf("/dev/fd/%d", fds[1]);
+    assert_written(number, "pipe");
+    g_assert_cmpint(read(fds[0], text, sizeof(text)), ==, 4);
+    g_assert_cmpstr(text, ==, "pipe");
+    close(fds[0]);
+    close(fds[1]);
+
+    assert_entries(dir, "fifo");
+    g_unlink(fifo);
+    g_rmdir(dir);
+}
+
+/* A device is written to and stays, as root too */
+static void test_output_device(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("vq-output.XXXXXX", NULL);
+    g_autofree char *link = g_build_filename(dir, "link", NULL);
+    g_autofree char *node = g_build_filename(dir, "node", NULL);
+    struct stat st;
+
+    g_assert_cmpint(symlink("/dev/null", link), ==, 0);
+    assert_written(link, "text");
+    g_assert_cmpint(lstat(link, &st), ==, 0);
+    g_assert_true(S_ISLNK(st.st_mode));
+    g_assert_cmpint(stat(link, &st), ==, 0);
+    g_assert_true(S_ISCHR(st.st_mode));
+
+    /* One of our own, if that is allowed, and may be opened here */
+    if (mknod(node, S_IFCHR | 0666, makedev(1, 3)) == 0) {
+        int fd = open(node, O_WRONLY);
+
+        if (fd >= 0) {
+            close(fd);
+            assert_written(node, "text");
+        }
+        g_assert_cmpint(lstat(node, &st), ==, 0);
+        g_assert_true(S_ISCHR(st.st_mode));
+        g_unlink(node);
+    }
+    assert_entries(dir, "link");
+    g_unlink(link);
+    g_rmdir(dir);
+}
+
+/* What is neither is left alone */
+static void test_output_refused(void)
+{
+    g_autofree char *dir = g_dir_make_tmp("vq-output.XXXXXX", NULL);
+    g_autofree char *loop = g_build_filename(dir, "loop", NULL);
+    g_autofree char *missing = g_build_filename(dir, "missing", "file", NULL);
+    g_autofree char *locked = g_build_filename(dir, "locked", NULL);
+    g_autofree char *file = g_build_filename(locked, "file", NULL);
+    g_autofree char *sock = g_build_filename(dir, "sock", NULL);
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    uid_t uid = geteuid();
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    assert_refused(dir, "Is a directory");
+    assert_refused("", "No such file or directory");
+    assert_refused(missing, "No such file or directory");
+    g_assert_cmpint(symlink("loop", loop), ==, 0);
+    assert_refused(loop, "Too many levels of symbolic links");
+    g_assert_cmpuint(strlen(sock), <, sizeof(addr.sun_path));
+    pstrcpy(addr.sun_path, sizeof(addr.sun_path), sock);
+    g_assert_cmpint(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), ==, 0);
+    assert_refused(sock, "it is no regular file");
+    close(fd);
+
+    /* Root may write everywhere */
+    g_assert_cmpint(g_mkdir(locked, 0755), ==, 0);
+    g_assert_true(g_file_set_contents(file, "kept", -1, NULL));
+    g_assert_cmpint(chmod(locked, 0555), ==, 0);
+    g_assert_cmpint(chmod(dir, 0755), ==, 0);
+    g_assert_cmpint(chmod(file, 0666), ==, 0);
+    g_assert_cmpint(seteuid(uid ?: 65534), ==, 0);
+    assert_refused(file, "Permission denied");
+    g_assert_cmpint(seteuid(uid), ==, 0);
+    assert_content(file, "kept");
+    assert_entries(locked, "file");
+    assert_entries(dir, "loop locked sock");
+
+    chmod(locked, 0755);
+    g_unlink(file);
+    g_rmdir(locked);
+    g_unlink(loop);
+    g_unlink(sock);
+    g_rmdir(dir);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -249,5 +443,9 @@ int main(int argc, char **argv)
     qtest_add_func("vq-load/wrong-data", test_wrong_data);
     qtest_add_func("vq-load/stall", test_stall);
     qtest_add_func("vq-load/counts", test_counts);
+    qtest_add_func("vq-load/output/file", test_output_file);
+    qtest_add_func("vq-load/output/pipe", test_output_pipe);
+    qtest_add_func("vq-load/output/device", test_output_device);
+    qtest_add_func("vq-load/output/refused", test_output_refused);
     return g_test_run();
 }

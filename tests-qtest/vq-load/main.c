@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "load.h"
+#include "output.h"
 
 /* How often to look whether a load has ended by itself */
 #define LOOK_US 10000
@@ -52,10 +53,10 @@ static const char *run_during(const VqLoad *load, const char *command)
     return system(command) ? "the --during command failed" : NULL;
 }
 
-static void write_report(const VqLoad *load, const VqLoadConfig *config)
+/* Returns: NULL or an error */
+static const char *write_report(const VqLoad *load, const VqLoadConfig *config)
 {
     g_autofree char *report = vq_load_report(load);
-    g_autoptr(GError) err = NULL;
 
     if (config->repeat) {
         /* One line for each that was read */
@@ -64,9 +65,10 @@ static void write_report(const VqLoad *load, const VqLoadConfig *config)
         fflush(stdout);
     } else if (g_str_equal(config->json, "-")) {
         fputs(report, stdout);
-    } else if (!g_file_set_contents(config->json, report, -1, &err)) {
-        die(err->message);
+    } else {
+        return vq_output_write(config->json, report);
     }
+    return NULL;
 }
 
 static void print_requests(const VqLoad *load)
@@ -98,10 +100,9 @@ static const char *run(VqLoad *load, const VqLoadConfig *config)
         return error ?: during_error;
     }
     if (config->json) {
-        write_report(load, config);
-    } else {
-        print_requests(load);
+        return write_report(load, config);
     }
+    print_requests(load);
     return NULL;
 }
 
@@ -120,6 +121,12 @@ int main(int argc, char **argv)
     VqLoad *load;
 
     g_set_print_handler(print_nothing);
+    if (config.json && !g_str_equal(config.json, "-")) {
+        new_error = vq_output_check(config.json);
+        if (new_error) {
+            die(new_error);
+        }
+    }
     load = vq_load_new(&config, &new_error);
     if (!load) {
         die(new_error);
