@@ -15,7 +15,7 @@
 #define MAX_RING 1024 /* 10.0 takes no other size from a legacy driver */
 #define SECTOR 512
 #define SECTORS 128
-#define TIMEOUT_US (20 * G_USEC_PER_SEC)
+#define TIMEOUT_US (180 * G_USEC_PER_SEC)
 
 struct VqSoakRequest {
     struct virtio_blk_outhdr hdr;

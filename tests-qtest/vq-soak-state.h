@@ -10,10 +10,12 @@
 #include "libqtest.h"
 
 typedef struct VqSoakState {
-    unsigned threads;       /* workers do not count, they come and go */
-    unsigned fds;
+    unsigned threads;       /* without workers, which come and go */
+    unsigned contexts;      /* AioContexts: IOThreads and the main loop */
+    unsigned fds;           /* without io_uring's */
+    unsigned rings;         /* those */
     unsigned rss_kib;
-    unsigned pool_size;
+    unsigned pool_size;     /* coroutines that may be kept for reuse */
 } VqSoakState;
 
 /*
@@ -22,10 +24,14 @@ typedef struct VqSoakState {
  */
 void vq_soak_state_prepare(void);
 
+/* How it is when nothing has changed for a while */
 VqSoakState vq_soak_state_get(QTestState *qts);
 
-/* Fail if anything has grown, RSS by more than @rss_percent */
-void vq_soak_state_assert(const VqSoakState *before, const VqSoakState *after,
+/*
+ * Wait until nothing is more than @before, RSS by more than @rss_percent, and
+ * fail if it does not get there. With 0, RSS does not count.
+ */
+void vq_soak_state_assert(QTestState *qts, const VqSoakState *before,
                           unsigned rss_percent);
 
 #endif /* TESTS_QTEST_VQ_SOAK_STATE_H */
