@@ -11,7 +11,7 @@
 #include "vq-test-util.h"
 
 #define NUM_QUEUES 4
-#define TIMEOUT_US (30 * G_USEC_PER_SEC)
+#define TIMEOUT_US (60 * G_USEC_PER_SEC)
 #define DISK_SECTORS (VQ_TEST_DISK_SIZE / VQ_TEST_SECTOR)
 
 typedef struct Shape {

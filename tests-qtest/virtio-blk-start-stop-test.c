@@ -17,6 +17,7 @@
 #include "vq-watchdog.h"
 
 #define NUM_QUEUES 3
+#define WATCHDOG_S 120
 /*
  * What a start opens: a guest notifier per virtqueue, one for the config
  * interrupt, and a host notifier per virtqueue
@@ -74,7 +75,7 @@ static void cont(VqTest *t)
 static void failed_start(const VqTestDevice *device, unsigned opened)
 {
     VqTest *t = new_disk(device);
-    VqWatchdog *dog = vq_watchdog_begin(qtest_pid(t->qts), 30);
+    VqWatchdog *dog = vq_watchdog_begin(qtest_pid(t->qts), WATCHDOG_S);
     unsigned fds;
 
     vq_test_setup_driver(t, NUM_QUEUES);
@@ -374,7 +375,7 @@ static void test_queue_reset(void)
 static void test_drain_waits_for_handler(void)
 {
     VqTest *t = new_disk(&vq_test_blk_pci);
-    VqWatchdog *dog = vq_watchdog_begin(qtest_pid(t->qts), 10);
+    VqWatchdog *dog = vq_watchdog_begin(qtest_pid(t->qts), WATCHDOG_S);
     int qmp = vq_monitor_open(t->monitor);
     g_autofree char *needle = NULL;
     VqFaultFreezer freezer;
@@ -425,7 +426,7 @@ static void trace_only(VqTest *t, const char *event)
 static void test_stop_waits_for_interrupt(void)
 {
     VqTest *t = new_disk(&vq_test_blk_pci);
-    VqWatchdog *dog = vq_watchdog_begin(qtest_pid(t->qts), 10);
+    VqWatchdog *dog = vq_watchdog_begin(qtest_pid(t->qts), WATCHDOG_S);
     int qmp = vq_monitor_open(t->monitor);
     g_autofree char *needle = NULL;
     VqFaultFreezer freezer;

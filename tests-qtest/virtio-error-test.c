@@ -16,7 +16,8 @@
 #include "vq-monitor.h"
 #include "vq-watchdog.h"
 
-#define TIMEOUT_US (30 * G_USEC_PER_SEC)
+#define TIMEOUT_US (60 * G_USEC_PER_SEC)
+#define WATCHDOG_S 120
 #define CONFIG_VECTOR 0
 /* Index register of the IOAPIC: what is written there changes nothing */
 #define MMIO_ADDRESS 0xfec00000
@@ -225,7 +226,7 @@ static void test_silent_afterwards(void)
 static void test_main_loop_waits(void)
 {
     VqTest *t = start_disk(MSIX_TO_MMIO);
-    VqWatchdog *dog = vq_watchdog_begin(qtest_pid(t->qts), 10);
+    VqWatchdog *dog = vq_watchdog_begin(qtest_pid(t->qts), WATCHDOG_S);
     int qmp = vq_monitor_open(t->monitor);
     g_autofree char *needle = NULL;
     VqFaultFreezer freezer;

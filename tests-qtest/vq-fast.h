@@ -19,7 +19,7 @@
 #define VQ_FAST_IOTHREADS 2
 #define VQ_FAST_SLOT 4
 #define VQ_FAST_LEN 4096
-#define VQ_FAST_TIMEOUT_US (30 * G_USEC_PER_SEC)
+#define VQ_FAST_TIMEOUT_US (60 * G_USEC_PER_SEC)
 
 /* Virtqueues 0 and 2 in iothread0, 1 and 3 in iothread1 */
 #define VQ_FAST_MAPPED \

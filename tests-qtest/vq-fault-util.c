@@ -9,9 +9,10 @@
 #include <glib/gstdio.h>
 #include <poll.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include "vq-fault-util.h"
 
-#define TIMEOUT_US (20 * G_USEC_PER_SEC)
+#define TIMEOUT_US (60 * G_USEC_PER_SEC)
 
 /*
  * Set @open[fd] for each fd that QEMU has open. Returns: how many there are,
@@ -114,15 +115,17 @@ void vq_fault_thaw(VqFaultFreezer *freezer)
 
 void vq_fault_wait_frozen(VqTest *t, pid_t tid)
 {
-    g_autofree char *path = g_strdup_printf("/proc/%d/task/%d/wchan",
+    g_autofree char *path = g_strdup_printf("/proc/%d/task/%d/syscall",
                                             (int)qtest_pid(t->qts), (int)tid);
+    g_autofree char *wanted = g_strdup_printf("%d ", SYS_write);
     gint64 deadline = g_get_monotonic_time() + TIMEOUT_US;
 
     while (true) {
-        g_autofree char *wchan = NULL;
+        g_autofree char *call = NULL;
 
-        if (g_file_get_contents(path, &wchan, NULL, NULL) &&
-            strstr(wchan, "pipe_write")) {
+        /* Who is running, and only may be there, says so */
+        if (g_file_get_contents(path, &call, NULL, NULL) &&
+            g_str_has_prefix(call, wanted)) {
             return;
         }
         g_assert_cmpint(g_get_monotonic_time(), <, deadline);

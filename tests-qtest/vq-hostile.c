@@ -12,7 +12,7 @@
 #include "vq-hostile.h"
 
 /* A test that takes longer than that hangs */
-#define WATCHDOG_S 60
+#define WATCHDOG_S 120
 
 #define PROPERTIES                                                      \
     ",\"serial\":\"0123456789\",\"iothread-vq-mapping\":["              \

@@ -21,7 +21,7 @@
 /* Each virtqueue has an IOThread */
 #define QUEUES 4
 #define RING_SIZE 64
-#define TIMEOUT_US (30 * G_USEC_PER_SEC)
+#define TIMEOUT_US (60 * G_USEC_PER_SEC)
 /* Of a request to the slow disk */
 #define LATENCY_US (200 * 1000)
 

@@ -99,7 +99,7 @@ static VqLoadConfig parse(const char *options)
         g_strdup_printf("--qemu %s --backend raw --aio threads "
                         "--dir %s --disk-size 8388608 --queues 4 "
                         "--iothreads 2 --depth 8 --verify --requests 500 "
-                        "--stall 30 --mix read=10,write=10,flush=1,"
+                        "--stall 60 --mix read=10,write=10,flush=1,"
                         "discard=1,write-zeroes=1 %s",
                         g_getenv("QTEST_QEMU_BINARY"), g_get_tmp_dir(),
                         options);

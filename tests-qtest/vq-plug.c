@@ -10,7 +10,7 @@
 /* ACPI PCI hotplug of "pc" (docs/specs/acpi_pci_hotplug) */
 #define PCIHP_ADDR 0xae00
 #define PCIHP_EJECT 0x0008
-#define TIMEOUT_US (20 * G_USEC_PER_SEC)
+#define TIMEOUT_US (60 * G_USEC_PER_SEC)
 
 /* Take the next response; returns NULL, or its error's text */
 static char *receive_error(QTestState *qts)

@@ -23,7 +23,7 @@
 #define MMIO_RAM_START (1 * 1024 * 1024)
 #define MMIO_RAM_SIZE (64 * 1024 * 1024)
 #define MMIO_PAGE_SIZE 4096
-#define TIMEOUT_US (30 * G_USEC_PER_SEC)
+#define TIMEOUT_US (60 * G_USEC_PER_SEC)
 
 const VqTestDevice vq_test_blk_pci = {
     .machine = "pc",

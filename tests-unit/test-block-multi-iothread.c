@@ -194,7 +194,7 @@ static void test_drain_resumed(void)
     g_assert_cmpint(qatomic_read(&s->reads), ==, 0);
 
     aio_bh_schedule_oneshot(ctx, busy_bh, &busy);
-    g_assert(wait_flag(&busy, 5000));
+    g_assert(wait_flag(&busy, 60000));
     bdrv_drained_end(bs);
 
     bdrv_drained_begin(bs);
@@ -203,7 +203,7 @@ static void test_drain_resumed(void)
     g_assert_cmpint(qatomic_read(&s->reads), ==, reads);
     bdrv_drained_end(bs);
 
-    g_assert(wait_flag(&d.done, 5000));
+    g_assert(wait_flag(&d.done, 60000));
     g_assert_cmpint(d.ret, ==, 0);
     g_assert_cmpint(qatomic_read(&s->reads), ==, 1);
     iothread_join(iothread);
@@ -224,7 +224,7 @@ static void mutex_lock_hook(QemuMutex *mutex, const char *file, int line)
     if (stop_at_lock) {
         stop_at_lock = false;
         qatomic_set(&at_lock, true);
-        wait_flag(&leave_lock, 5000);
+        wait_flag(&leave_lock, 60000);
     }
     real_mutex_lock(mutex, file, line);
 }
@@ -248,11 +248,11 @@ static void test_drain_nopoll(void)
 
     bdrv_drain_all_begin_nopoll();
     aio_co_enter(iothread_get_aio_context(iothread), co);
-    g_assert(wait_flag(&at_lock, 5000));
+    g_assert(wait_flag(&at_lock, 60000));
     bdrv_drain_all_end();
     qatomic_set(&leave_lock, true);
 
-    g_assert(wait_flag(&d.done, 2000));
+    g_assert(wait_flag(&d.done, 60000));
     g_assert_cmpint(d.ret, ==, 0);
 
     qatomic_set(&qemu_mutex_lock_func, real_mutex_lock);

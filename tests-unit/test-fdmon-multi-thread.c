@@ -11,7 +11,7 @@
 #include "qemu/main-loop.h"
 #include "qemu/thread.h"
 
-#define TIMEOUT_US (20 * G_USEC_PER_SEC)
+#define TIMEOUT_US (60 * G_USEC_PER_SEC)
 #define NOTIFIERS 16
 #define RUN_US (2 * G_USEC_PER_SEC)
 

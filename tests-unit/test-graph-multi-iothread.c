@@ -14,7 +14,7 @@
 #include "iothread.h"
 #include "block-test-util.h"
 
-#define TIMEOUT_US (10 * G_USEC_PER_SEC)
+#define TIMEOUT_US (60 * G_USEC_PER_SEC)
 #define READERS 2
 #define IDLE_CONTEXTS 100
 

@@ -151,7 +151,7 @@ static void mutex_lock_hook(QemuMutex *mutex, const char *file, int line)
         qatomic_read(&stop_ctx) == qemu_get_current_aio_context()) {
         qatomic_set(&stop_ctx, NULL);
         qatomic_set(&at_lock, true);
-        wait_flag(&leave_lock, 5000);
+        wait_flag(&leave_lock, 60000);
     }
     real_mutex_lock(mutex, file, line);
 }
@@ -199,7 +199,7 @@ static void test_timer(void)
         g_usleep(1 * MS);
     }
     qatomic_set(&stop_ctx, ctx);
-    g_assert(wait_flag(&at_lock, 5000));
+    g_assert(wait_flag(&at_lock, 60000));
 
     /* A drained disk's requests do not wait, so this lets the timer expire */
     qatomic_inc(&tgm.io_limits_disabled);
@@ -364,19 +364,32 @@ static void test_armed(void)
  * A request may run while the timer that was armed for it is still pending,
  * because the thread of the timer is busy.
  */
+typedef struct Busy {
+    int ms;
+    bool begun;             /* atomic */
+    bool over;              /* atomic */
+} Busy;
+
 static void busy_bh(void *opaque)
 {
-    int *ms = opaque;
+    Busy *busy = opaque;
 
-    g_usleep(*ms * MS);
-    qatomic_set(ms, 0);
+    qatomic_set(&busy->begun, true);
+    g_usleep(busy->ms * MS);
+    qatomic_set(&busy->over, true);
+}
+
+static void make_busy(AioContext *ctx, Busy *busy)
+{
+    aio_bh_schedule_oneshot(ctx, busy_bh, busy);
+    g_assert_true(wait_flag(&busy->begun, 60000));
 }
 
 static void test_unregister(void)
 {
     ThrottleGroupMember tgm = { 0 };
     ThrottleGroupMember other = { 0 };
-    int timer_busy = 500, request_busy = 200;   /* ms; 0 once over */
+    Busy timer_busy = { .ms = 500 }, request_busy = { .ms = 200 };
     AioContext *timer_ctx, *request_ctx;
 
     if (!run_in_child()) {
@@ -399,16 +412,14 @@ static void test_unregister(void)
     qatomic_set(&stop, true);
 
     /* Wake it, but it does not run at once */
-    aio_bh_schedule_oneshot(request_ctx, busy_bh, &request_busy);
-    g_usleep(20 * MS);
+    make_busy(request_ctx, &request_busy);
     tgm_ignore_limits(&tgm);
     while (qatomic_read(&tgm.restart_pending)) {
         g_usleep(1 * MS);
     }
 
     /* Arm a timer for it, which does not run at once either */
-    aio_bh_schedule_oneshot(timer_ctx, busy_bh, &timer_busy);
-    g_usleep(20 * MS);
+    make_busy(timer_ctx, &timer_busy);
     throttle_group_restart_tgm(&other);
     while (qatomic_read(&running)) {
         g_usleep(1 * MS);
@@ -416,7 +427,7 @@ static void test_unregister(void)
 
     throttle_group_unregister_tgm(&tgm);
     throttle_group_unregister_tgm(&other);
-    while (qatomic_read(&timer_busy)) {
+    while (!qatomic_read(&timer_busy.over)) {
         g_usleep(1 * MS);
     }
     join_threads();

@@ -31,7 +31,9 @@
 #define PROBE_QUIET_US 300
 /* On a busy host neither is certain, but hardly that often in a row */
 #define PROBE_TIMES 3
-#define BRING_UP_US (10 * G_USEC_PER_SEC)
+/* And not the right one, again and again */
+#define FIND_TIMES 5
+#define BRING_UP_US (60 * G_USEC_PER_SEC)
 
 static size_t data_stride(const VqLoadConfig *config)
 {
@@ -341,7 +343,7 @@ static void find_notifiers(VqGuest *guest, GArray *before)
 
     for (unsigned i = 0; i < queues; i++) {
         VqGuestQueue *queue = &guest->queues[i];
-        int notifier;
+        int notifier = -1;
 
         /* Let the device's own first look at the ring pass */
         submit_probe(queue);
@@ -349,8 +351,10 @@ static void find_notifiers(VqGuest *guest, GArray *before)
         g_assert_true(reap_probe(queue, BRING_UP_US));
 
         submit_probe(queue);
-        notifier = vq_notifier_find(guest->pid, before, queues - i,
-                                    probe_notifier, queue);
+        for (unsigned times = 0; notifier < 0 && times < FIND_TIMES; times++) {
+            notifier = vq_notifier_find(guest->pid, before, queues - i,
+                                        probe_notifier, queue);
+        }
         vq_guest_kick(guest, queue);
         g_assert_true(reap_probe(queue, BRING_UP_US));
         queue->notifier = notifier;
