@@ -22,7 +22,7 @@ from .machine import short
 WARMUP_TURNS = 2
 
 # Longest time that vq-load may take beyond what it measures, to start and end
-SLACK_SECONDS = 20
+SLACK_SECONDS = 120
 
 
 def has_direct_io(folder):

@@ -10,7 +10,7 @@ STACK_BYTES = 8192
 
 # What of it to look at, and for how long a thread may take to show it
 SECONDS = 1
-READ_SECONDS = 60
+READ_SECONDS = 180
 
 _FRAME = re.compile(r'^\s+[0-9a-f]+ (.*) \((.*)\)$')
 

@@ -46,7 +46,7 @@ class Load:
 
     def reads_per_second(self):
         """Of the whole run, which this waits for."""
-        self._process.wait(timeout=60)
+        self._process.wait(timeout=180)
         try:
             with open(self._out, encoding='utf-8') as file:
                 return json.load(file)['jobs'][0]['read']['iops']

@@ -89,7 +89,7 @@ class Recorder:
 
     def finish(self):
         """Wait for it. Returns why there is no recording, or None."""
-        errors = self._process.communicate(timeout=60)[1]
+        errors = self._process.communicate(timeout=180)[1]
         if self._process.returncode == 0 and os.path.exists(self.path):
             return None
         return reason(errors)

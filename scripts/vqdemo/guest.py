@@ -89,7 +89,7 @@ class Guest:
         self._process.wait()
 
     def _connect(self):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not os.path.exists(self._socket):
             self._check_alive()
             if time.monotonic() > deadline:

@@ -55,7 +55,7 @@ class Pidstat:
     def stop(self):
         """Returns thread id to its average %CPU."""
         self._process.send_signal(signal.SIGINT)
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=120)
         cpu = {}
         with open(self._path, encoding='utf-8') as output:
             for line in output:

@@ -4,6 +4,9 @@
 import sys
 import unittest
 
+# Seconds that a test waits for what does happen: a host may be busy
+PATIENCE = 180
+
 
 class Tap(unittest.TestResult):
     """Prints a line per test."""

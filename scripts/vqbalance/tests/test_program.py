@@ -6,6 +6,7 @@ import os
 import signal
 import time
 
+from vqtap import PATIENCE
 from vqtop.tests import test_program
 from vqtop.tests.fake_qemu import disk, iothread, queue
 
@@ -68,7 +69,7 @@ class BalanceTest(test_program.ProgramTest):
         vm = vm or FakeVm()
         qemu = self.serve(vm.answers())
         process = self.start(*FAST, *options, self.socket)
-        output, errors = process.communicate(timeout=20)
+        output, errors = process.communicate(timeout=PATIENCE)
         qemu.close()
         self.assertEqual((process.returncode, errors), (0, ''))
         return output, vm, qemu.commands
@@ -140,7 +141,7 @@ class Program(BalanceTest):
         self.serve(answers)
         process = self.start(*FAST, '--device', 'disk1', '--count', '4',
                              self.socket)
-        output, errors = process.communicate(timeout=20)
+        output, errors = process.communicate(timeout=PATIENCE)
         self.assertEqual((process.returncode, errors), (0, ''))
         self.assertIn('no move of one virtqueue would help', output)
         self.assertEqual(vm.mappings, [])
@@ -149,7 +150,7 @@ class Program(BalanceTest):
         """IOThreads with time left are left alone"""
         self.serve(FakeVm().answers())
         process = self.start('--interval', '0.3', '--count', '3', self.socket)
-        output, errors = process.communicate(timeout=20)
+        output, errors = process.communicate(timeout=PATIENCE)
         self.assertEqual((process.returncode, errors), (0, ''))
         self.assertRegex(output, r'rests: .* but runs for \d+ % of the time')
 
@@ -177,7 +178,7 @@ class Program(BalanceTest):
         answers[QUERY] = queues
         self.serve(answers)
         process = self.start(*FAST, '--once', self.socket)
-        output, _errors = process.communicate(timeout=20)
+        output, _errors = process.communicate(timeout=PATIENCE)
         self.assertIn('it was mapped anew meanwhile', output)
         self.assertEqual(vm.mappings, [])
 
@@ -191,7 +192,7 @@ class Errors(BalanceTest):
                         ('--min-cpu', 'x', 'x'),
                         ('--once', '--count', '2', 'x')):
             process = self.start(*options)
-            _output, errors = process.communicate(timeout=10)
+            _output, errors = process.communicate(timeout=PATIENCE)
             self.assertEqual(process.returncode, 2, options)
             self.assertIn('vq-balance: error: ', errors)
 
@@ -210,10 +211,10 @@ class Errors(BalanceTest):
     def test_ends(self):
         """the end of QEMU is one line, between intervals and in a move"""
         qemu = self.serve(FakeVm().answers())
-        process = self.start('--interval', '60', self.socket)
+        process = self.start('--interval', '3600', self.socket)
         self.wait_for_sample(qemu)
         qemu.hang_up()
-        _output, errors = process.communicate(timeout=5)
+        _output, errors = process.communicate(timeout=PATIENCE)
         self.assertEqual((process.returncode, errors),
                          (1, 'vq-balance: QEMU has ended\n'))
         qemu.close()
@@ -232,10 +233,10 @@ class Errors(BalanceTest):
         for number, status in ((signal.SIGINT, 0), (signal.SIGTERM, 143)):
             start = len(qemu.commands)
             process = self.start(*FAST, self.socket)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + PATIENCE
             while qemu.commands[start:].count(QUERY) < 2:
                 self.assertLess(time.monotonic(), deadline)
                 time.sleep(0.02)
             process.send_signal(number)
-            _output, errors = process.communicate(timeout=10)
+            _output, errors = process.communicate(timeout=PATIENCE)
             self.assertEqual((process.returncode, errors), (status, ''))

@@ -5,6 +5,7 @@ import json
 import subprocess
 import unittest
 
+from vqtap import PATIENCE
 from vqtop.tests.test_qemu import OURS, QemuTest
 
 
@@ -28,7 +29,7 @@ class Balance(QemuTest):
         self.wait_for_socket(process)
         output, errors = self.start(
             '--json', '--interval', '0.5', '--min-cpu', '0', '--max-moves',
-            '2', '--count', '40', self.socket).communicate(timeout=60)
+            '2', '--count', '40', self.socket).communicate(timeout=PATIENCE)
         self.assertEqual(errors, '')
         blocks = [json.loads(line) for line in output.splitlines()]
         # The load may begin later

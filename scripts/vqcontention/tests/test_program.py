@@ -8,6 +8,8 @@ import sys
 import tempfile
 import unittest
 
+from vqtap import PATIENCE
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAM = os.path.join(os.path.dirname(os.path.dirname(HERE)), 'contention')
 
@@ -27,7 +29,7 @@ class Program(unittest.TestCase):
         return subprocess.run(
             [sys.executable, PROGRAM, *options], text=True, check=False,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, timeout=120, **more)
+            stderr=subprocess.PIPE, timeout=PATIENCE, **more)
 
     def start(self, path):
         """A process, until the test ends."""

@@ -7,6 +7,7 @@ import unittest
 
 from vqbench import machine
 from vqpauses import figures
+from vqtap import PATIENCE
 from vqtop import TopError
 from vqtop.tests.test_program import ProgramTest
 from vqtop.tests.test_qemu import OURS
@@ -59,7 +60,7 @@ class Program(ProgramTest):
         for options in (('--moves', '0'), ('--interval', '0'),
                         ('--queue', '4'), ('--queues', '1', '--queue', '0')):
             process = self.start(*options)
-            _output, errors = process.communicate(timeout=10)
+            _output, errors = process.communicate(timeout=PATIENCE)
             self.assertEqual(process.returncode, 2, options)
             self.assertIn('move-pauses: error: ', errors)
 
@@ -75,7 +76,7 @@ class Program(ProgramTest):
         # On a crowded host the load itself may have no CPU for a while
         process = self.start('--base', base, '--qemu', path, '--moves', '60',
                              '--options', '--depth 64 --hot 1', '--out', out)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=PATIENCE)
         self.assertEqual((process.returncode, errors), (0, ''))
         self.assertRegex(output, r'^\d+ moves under load; away for p50 ')
         with open(f'{out}.json', encoding='utf-8') as file:

