@@ -46,6 +46,44 @@ test_targets() {
     printf -- '--target\ntests/qtest/%s\n' "${qtests[@]}" qos-test vq-load/vq-load
 }
 
+# Tests that may be skipped, and why: where, and a pattern for what they print.
+# A skip that is not here has failed.
+expected_skips=(
+    'no_stock|Qemu.test_stock: *# SKIP no stock QEMU is built'
+    'no_tracepoints|Program.test_watch: *# SKIP *'
+    'no_direct_io /dev/shm|*# SKIP no *O_DIRECT*'
+    'outside_ci|Schemas.*# SKIP no schemas of libvirt: *'
+)
+
+# make check builds none
+no_stock() { [ ! -x "$build/$base/stock/bin/qemu-system-x86_64" ]; }
+
+# The kernel does not let perf trace, as in a container
+no_tracepoints() {
+    ! perf record -q -a -e sched:sched_switch -e syscalls:sys_enter_futex \
+        -o - true > /dev/null 2>&1
+}
+
+# Linux before 6.6 has none on tmpfs
+no_direct_io() {
+    ! dd if=/dev/zero of="$1/vq-check.$$" bs=4096 count=1 oflag=direct \
+        2> /dev/null || ! rm "$1/vq-check.$$"
+}
+
+# A machine without a network has what it has
+outside_ci() { [ -z "${VQ_CI-}" ]; }
+
+# Have run-tap expect them, where the first word of a line says so
+expect_skips() {
+    local line condition
+    VQ_EXPECTED_SKIPS=
+    for line in "${expected_skips[@]}"; do
+        read -ra condition <<< "${line%%|*}"
+        ! "${condition[@]}" || VQ_EXPECTED_SKIPS+=${line#*|}$'\n'
+    done
+    export VQ_EXPECTED_SKIPS
+}
+
 passed=0 failed=0 skipped=0 failures=
 
 # Run a test and count: add NAME COMMAND...; its last line is "N passed, ...",
