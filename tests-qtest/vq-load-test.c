@@ -322,7 +322,8 @@ static void test_output_pipe(void)
 {
     g_autofree char *dir = g_dir_make_tmp("vq-output.XXXXXX", NULL);
     g_autofree char *fifo = g_build_filename(dir, "fifo", NULL);
-    g_autofree char *number = NULL;
+    g_autofree char *file = g_build_filename(dir, "file", NULL);
+    g_autofree char *number = NULL, *opened = NULL;
     char text[8] = "";
     struct stat st;
     int fds[2];
@@ -346,7 +347,17 @@ static void test_output_pipe(void)
     close(fds[0]);
     close(fds[1]);
 
-    assert_entries(dir, "fifo");
+    /* Nor is a file replaced that is known by its descriptor */
+    fd = open(file, O_RDWR | O_CREAT, 0600);
+    g_assert_cmpint(write(fd, "one ", 4), ==, 4);
+    opened = g_strdup_printf("/dev/fd/%d", fd);
+    assert_written(opened, "two");
+    g_assert_cmpint(pread(fd, text, sizeof(text), 0), ==, 7);
+    g_assert_cmpstr(text, ==, "one two");
+    close(fd);
+
+    assert_entries(dir, "fifo file");
+    g_unlink(file);
     g_unlink(fifo);
     g_rmdir(dir);
 }

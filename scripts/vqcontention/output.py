@@ -4,6 +4,8 @@
 import json
 import os
 
+import vqout
+
 from . import ContentionError, chart, table
 
 # The mode to draw below the first one: the first of these that there is
@@ -33,22 +35,36 @@ def rounded(value):
 
 def write(report, folder, stem):
     """The JSON, and what is made of it."""
-    path = os.path.join(folder, f'{stem}.json')
-    with open(path, 'w', encoding='utf-8') as file:
-        json.dump(report, file, separators=(',', ':'))
-        file.write('\n')
-    render(report, path)
+    with vqout.folder(folder) as tmp:
+        path = os.path.join(tmp, f'{stem}.json')
+        with open(path, 'w', encoding='utf-8') as file:
+            json.dump(report, file, separators=(',', ':'))
+            file.write('\n')
+        _render(report, tmp, stem)
 
 
 def render(report, path):
     """Markdown, and a picture if there was a trace, beside JSON file @path."""
-    stem = path.removesuffix('.json')
+    folder, name = os.path.split(path)
+    with vqout.folder(folder) as tmp:
+        _render(report, tmp, name.removesuffix('.json'))
+
+
+def check(folder, stem):
+    """Find out before it takes long whether write() could write."""
+    with vqout.folder(folder, *(f'{stem}.{ending}'
+                                for ending in ('json', 'md', 'png'))):
+        pass
+
+
+def _render(report, folder, name):
+    stem = os.path.join(folder, name)
     pictures = panels(report)
     if pictures:
         chart.draw(report, pictures, f'{stem}.png')
     with open(f'{stem}.md', 'w', encoding='utf-8') as file:
         file.write(table.markdown(
-            report, f'{os.path.basename(stem)}.png' if pictures else None))
+            report, f'{name}.png' if pictures else None))
 
 
 def read(path):

@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The QEMU to run, and what goes with it."""
 
-import contextlib
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 
 from vqbench import machine
 
@@ -49,24 +47,3 @@ def make_guest():
     """Have the guest's kernel and initramfs in GUEST."""
     subprocess.run([os.path.join(machine.TOP, 'scripts', 'make-guest')],
                    check=True)
-
-
-@contextlib.contextmanager
-def output_folder(out):
-    """
-    A folder to write into that becomes the folder @out, or OUT.failed if it
-    goes wrong.
-    """
-    out = os.path.abspath(out)
-    parent, name = os.path.split(out)
-    os.makedirs(parent, exist_ok=True)
-    tmp = tempfile.mkdtemp(prefix=f'{name}.', dir=parent)
-    try:
-        yield tmp
-        os.chmod(tmp, 0o755)
-        shutil.rmtree(out, ignore_errors=True)
-        os.rename(tmp, out)
-    except BaseException:
-        shutil.rmtree(f'{out}.failed', ignore_errors=True)
-        os.rename(tmp, f'{out}.failed')
-        raise

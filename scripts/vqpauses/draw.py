@@ -13,7 +13,7 @@ FLAT = 20
 
 
 def draw(result, path):
-    """Write @result as a PNG file @path."""
+    """Write @result as PNG into @path, a name or an open file."""
     import matplotlib
     matplotlib.use('Agg')
     from matplotlib import pyplot

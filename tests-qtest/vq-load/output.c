@@ -15,6 +15,17 @@ static char *cannot(const char *path, const char *why)
     return g_strdup_printf("cannot write %s: %s", path, why);
 }
 
+/* Is @path there, or what is an open file's link there, such as /dev/fd/1? */
+static bool is_in_proc(const char *path)
+{
+    g_autofree char *dir = g_path_get_dirname(path);
+    char *real = realpath(dir, NULL);
+    bool in_proc = real && g_str_has_prefix(real, "/proc/");
+
+    free(real);
+    return in_proc;
+}
+
 /*
  * What @path points at, which need not exist; to be freed. A link in /proc is
  * not a name of what it points at, so it is what is returned.
@@ -27,7 +38,7 @@ static char *follow_links(const char *path)
         g_autofree char *dir = g_path_get_dirname(file);
         g_autofree char *link = g_file_read_link(file, NULL);
 
-        if (!link || g_str_has_prefix(file, "/proc/")) {
+        if (!link || is_in_proc(file)) {
             break;
         }
         g_free(file);
@@ -54,7 +65,7 @@ static char *examine(const char *path, char **file, bool *in_place)
         exists = false;
     }
     *in_place = exists && (S_ISCHR(st.st_mode) || S_ISFIFO(st.st_mode) ||
-                           g_str_has_prefix(target, "/proc/"));
+                           is_in_proc(target));
     if (exists && S_ISDIR(st.st_mode)) {
         return cannot(path, strerror(EISDIR));
     }
