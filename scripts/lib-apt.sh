@@ -49,6 +49,7 @@ EOF
 # Unpack the newest package $1 into folder $2, which it creates as a whole
 apt_unpack() {
     local package=$1 dest=$2 tmp
+    check_output folder "$dest"
     apt_private_init
     mkdir -p "$(dirname "$dest")"
     tmp=$(mktemp -d "$dest.XXXXXX")
@@ -59,7 +60,6 @@ apt_unpack() {
         mkdir root
         dpkg-deb -x ./*.deb root
     ) || { rm -rf "$tmp"; exit 1; }
-    rm -rf "$dest"
-    mv "$tmp/root" "$dest"
+    put_output "$tmp/root" "$dest"
     rm -rf "$tmp"
 }

@@ -83,6 +83,35 @@ need_space() {
         die "$dir has $free MiB free and this needs $2; make room or set VQ_BUILD_DIR"
 }
 
+# Die unless a $1, "file" or "folder", of ours can be written as $2: nothing
+# else that is there now is replaced
+check_output() {
+    local kind=$1 path=$2 dir
+    case $kind in
+        file) [ ! -e "$path" ] || [ -f "$path" ] ||
+            die "cannot write $path: it is no regular file" ;;
+        folder) { [ ! -e "$path" ] && [ ! -L "$path" ]; } ||
+            { [ -d "$path" ] && [ ! -L "$path" ]; } ||
+            die "cannot write $path: it is no folder" ;;
+    esac
+    dir=$(dirname "$(readlink -m "$path")")
+    while [ ! -e "$dir" ]; do dir=$(dirname "$dir"); done
+    [ -d "$dir" ] || die "cannot write $path: $dir is no folder"
+    [ -w "$dir" ] || die "cannot write $path: no permission in $dir"
+}
+
+# Let file or folder $1 be $2, or what $2, a link to a file, points at
+put_output() {
+    if [ -d "$1" ]; then
+        check_output folder "$2"
+        rm -rf "$2"
+        mv -T "$1" "$2"
+    else
+        check_output file "$2"
+        mv -f -T "$1" "$(readlink -m "$2")"
+    fi
+}
+
 # Run "$@" and keep its output in file $1; show a line of it now and then, or
 # all of it with make V=1
 run_logged() {
