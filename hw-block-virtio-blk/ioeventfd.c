@@ -15,7 +15,7 @@
 #include "qemu/error-report.h"
 #include "trace.h"
 
-/* Make what iothreads= asks for, if it is set */
+/* Make what x-iothreads= asks for, if it is set */
 static bool virtio_blk_make_own_iothreads(VirtIOBlock *s, Error **errp)
 {
     VirtIODevice *vdev = VIRTIO_DEVICE(s);

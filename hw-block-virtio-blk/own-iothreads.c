@@ -27,7 +27,8 @@ struct OwnIOThreads {
 /* Name of the property that asks for @conf's IOThreads, or NULL if none does */
 static const char *own_iothreads_property(const OwnIOThreadsConf *conf)
 {
-    return conf->num ? "iothreads" : conf->x_data_plane ? "x-data-plane" : NULL;
+    return conf->num ? "x-iothreads"
+                     : conf->x_data_plane ? "x-data-plane" : NULL;
 }
 
 bool own_iothreads_check(const OwnIOThreadsConf *conf, uint16_t num_vqs,
@@ -40,8 +41,8 @@ bool own_iothreads_check(const OwnIOThreadsConf *conf, uint16_t num_vqs,
     *num = 0;
     if (!property) {
         if (sets) {
-            error_setg(errp, "iothread-cpus is for the IOThreads of iothreads "
-                       "or x-data-plane, and neither is set");
+            error_setg(errp, "x-iothread-cpus is for the IOThreads of "
+                       "x-iothreads or x-data-plane, and neither is set");
             return false;
         }
         return true;
@@ -62,13 +63,13 @@ bool own_iothreads_check(const OwnIOThreadsConf *conf, uint16_t num_vqs,
         *num = conf->num ?: 1;
     }
     if (*num > num_vqs) {
-        error_setg(errp, "Parameter 'iothreads' expects 'auto' or at most one "
-                   "IOThread for each of %u virtqueue%s, not %u",
+        error_setg(errp, "Parameter 'x-iothreads' expects 'auto' or at most "
+                   "one IOThread for each of %u virtqueue%s, not %u",
                    num_vqs, num_vqs == 1 ? "" : "s", *num);
         return false;
     }
     if (num_sets > 1 && num_sets != *num) {
-        error_setg(errp, "Parameter 'iothread-cpus' expects one set of host "
+        error_setg(errp, "Parameter 'x-iothread-cpus' expects one set of host "
                    "CPUs, or one for each of %u IOThread%s, not %zu sets",
                    *num, *num == 1 ? "" : "s", num_sets);
         return false;
@@ -90,7 +91,7 @@ static bool own_iothread_apply_cpus(IOThread *iothread, const strList *cpus,
 {
     bool for_all = !cpus->next;
     g_autofree char *path =
-        g_strdup_printf("iothread-cpus[%u]", for_all ? 0 : i);
+        g_strdup_printf("x-iothread-cpus[%u]", for_all ? 0 : i);
     g_autofree CpuSet *set = NULL;
 
     for (; !for_all && i > 0; i--) {

@@ -1,7 +1,7 @@
 /*
  * IOThreads that a disk makes for itself
  *
- *     iothreads=2 --> "disk0.0" and "disk0.1" in /objects --> a mapping of both
+ *     x-iothreads=2 --> "disk0.0", "disk0.1" in /objects --> a mapping of both
  *
  * They are IOThreads like those of -object: query-iothreads lists them, qom-set
  * changes their polling, pidstat -t shows them. They come with the disk and go
@@ -22,9 +22,9 @@
 
 /* The user's properties, constant once the disk is realized */
 typedef struct OwnIOThreadsConf {
-    int32_t num;        /* "iothreads"; 0: none */
+    int32_t num;        /* "x-iothreads"; 0: none */
     bool x_data_plane;  /* "x-data-plane", what a num of 1 was called once */
-    strList *cpus;      /* "iothread-cpus" */
+    strList *cpus;      /* "x-iothread-cpus" */
 } OwnIOThreadsConf;
 
 typedef struct OwnIOThreads OwnIOThreads;

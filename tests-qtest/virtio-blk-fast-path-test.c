@@ -51,8 +51,8 @@ static const Node fast_nodes[] = {
 
 /* Where something is to be done on the way */
 static const Node other_nodes[] = {
-    { "off/file", "node0", "", FAST_NONE, true, ",\"fast-path\":false" },
-    { "off/raw", "raw", RAW, FAST_NONE, true, ",\"fast-path\":false" },
+    { "off/file", "node0", "", FAST_NONE, true, ",\"x-fast-path\":false" },
+    { "off/raw", "raw", RAW, FAST_NONE, true, ",\"x-fast-path\":false" },
     { "raw/offset", "raw", RAW ",offset=1048576", FAST_NONE, true, "", MiB },
     { "raw/size", "raw", RAW ",size=8388608", FAST_NONE, true },
     { "raw/offset-size", "raw", RAW ",offset=65536,size=8388608", FAST_NONE,

@@ -131,9 +131,10 @@ static void test_resolved(const void *opaque)
     const Shape *shape = opaque;
     VqTest *t = new_from_shape(shape);
     g_autofree char *wanted =
-        g_strdup_printf("iothread-vq-mapping-resolved = %s\r\n", shape->text);
+        g_strdup_printf("x-iothread-vq-mapping-resolved = %s\r\n",
+                        shape->text);
     g_autofree char *qtree = qtest_hmp(t->qts, "info qtree");
-    g_autofree char *list = get_mapping(t, "iothread-vq-mapping-resolved");
+    g_autofree char *list = get_mapping(t, "x-iothread-vq-mapping-resolved");
     QDict *reply;
 
     g_assert_nonnull(strstr(qtree, wanted));
@@ -141,7 +142,7 @@ static void test_resolved(const void *opaque)
 
     reply = qtest_qmp(t->qts, "{'execute': 'qom-set', 'arguments':"
                       " {'path': '/machine/peripheral/disk0', 'value': [],"
-                      "  'property': 'iothread-vq-mapping-resolved'}}");
+                      "  'property': 'x-iothread-vq-mapping-resolved'}}");
     g_assert_true(qdict_haskey(reply, "error"));
     qobject_unref(reply);
     vq_test_free(t);

@@ -1,6 +1,6 @@
 /*
- * qtests of IOThreads that a virtio-blk disk makes for itself: iothreads=,
- * iothread-cpus= and x-data-plane=
+ * qtests of IOThreads that a virtio-blk disk makes for itself: x-iothreads=,
+ * x-iothread-cpus= and x-data-plane=
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -34,15 +34,15 @@ typedef struct Shape {
 } Shape;
 
 static const Shape shapes[] = {
-    { "pci/none", &vq_test_blk_pci, ",\"iothreads\":0", 0 },
-    { "pci/one", &vq_test_blk_pci, ",\"iothreads\":1", 1 },
-    { "pci/three", &vq_test_blk_pci, ",\"iothreads\":3", 3 },
-    { "pci/one-each", &vq_test_blk_pci, ",\"iothreads\":4", 4 },
-    { "pci/text", &vq_test_blk_pci, ",\"iothreads\":\"2\"", 2 },
+    { "pci/none", &vq_test_blk_pci, ",\"x-iothreads\":0", 0 },
+    { "pci/one", &vq_test_blk_pci, ",\"x-iothreads\":1", 1 },
+    { "pci/three", &vq_test_blk_pci, ",\"x-iothreads\":3", 3 },
+    { "pci/one-each", &vq_test_blk_pci, ",\"x-iothreads\":4", 4 },
+    { "pci/text", &vq_test_blk_pci, ",\"x-iothreads\":\"2\"", 2 },
     { "pci/x-data-plane", &vq_test_blk_pci, ",\"x-data-plane\":true", 1 },
     { "pci/x-data-plane-off", &vq_test_blk_pci,
-      ",\"iothreads\":2,\"x-data-plane\":false", 2 },
-    { "mmio/two", &vq_test_blk_mmio, ",\"iothreads\":2", 2 },
+      ",\"x-iothreads\":2,\"x-data-plane\":false", 2 },
+    { "mmio/two", &vq_test_blk_mmio, ",\"x-iothreads\":2", 2 },
     { "mmio/x-data-plane", &vq_test_blk_mmio, ",\"x-data-plane\":true", 1 },
 };
 
@@ -116,7 +116,7 @@ static void test_auto(void)
 
             use_cpus(n, &old);
             t = vq_test_new(&vq_test_blk_pci, 0, num_queues,
-                            ",\"iothreads\":\"auto\"");
+                            ",\"x-iothreads\":\"auto\"");
             sched_setaffinity(0, sizeof(old), &old);
             g_assert_cmpuint(count_iothreads(t->qts), ==, MIN(n, num_queues));
             vq_test_start_driver(t);
@@ -133,20 +133,20 @@ static const struct {
     const char *text; /* of the mapping in "info qtree" */
 } ways[] = {
     { "key-value/number", "-device virtio-blk-pci,drive=node0,id=disk0,"
-      "num-queues=4,iothreads=3", "disk0.0:0,3,disk0.1:1,disk0.2:2" },
+      "num-queues=4,x-iothreads=3", "disk0.0:0,3,disk0.1:1,disk0.2:2" },
     { "key-value/x-data-plane", "-device virtio-blk-pci,drive=node0,id=disk0,"
       "num-queues=4,x-data-plane=on", "disk0.0:0-3" },
     { "set/x-data-plane", "-device virtio-blk-pci,drive=node0,"
       "id=virtio-disk0,num-queues=4 -set device.virtio-disk0.scsi=off "
       "-set device.virtio-disk0.config-wce=off "
       "-set device.virtio-disk0.x-data-plane=on", "virtio-disk0.0:0-3" },
-    { "global/number", "-global virtio-blk-pci.iothreads=2 "
+    { "global/number", "-global virtio-blk-pci.x-iothreads=2 "
       "-device virtio-blk-pci,drive=node0,id=disk0,num-queues=2",
       "disk0.0:0,disk0.1:1" },
     { "global/x-data-plane", "-global virtio-blk-device.x-data-plane=on "
       "-device virtio-blk-pci,drive=node0,id=disk0,num-queues=2",
       "disk0.0:0-1" },
-    { "no-id", "-device virtio-blk-pci,drive=node0,iothreads=2,num-queues=2",
+    { "no-id", "-device virtio-blk-pci,drive=node0,x-iothreads=2,num-queues=2",
       "device[0].0:0,device[0].1:1" },
 };
 
@@ -157,7 +157,8 @@ static void test_way(const void *opaque)
                                   "driver=null-co,node-name=node0 %s",
                                   ways[i].args);
     g_autofree char *wanted =
-        g_strdup_printf("iothread-vq-mapping-resolved = %s\r\n", ways[i].text);
+        g_strdup_printf("x-iothread-vq-mapping-resolved = %s\r\n",
+                        ways[i].text);
     g_autofree char *qtree = qtest_hmp(qts, "info qtree");
 
     g_assert_nonnull(strstr(qtree, wanted));
@@ -191,7 +192,7 @@ static void test_cpus(void)
         last = CPU_ISSET(cpu, &own) ? cpu : last;
     }
 
-    each = g_strdup_printf(",\"iothreads\":2,\"iothread-cpus\":[\"%u\","
+    each = g_strdup_printf(",\"x-iothreads\":2,\"x-iothread-cpus\":[\"%u\","
                            "\"%u-%u\"]", last, first, first);
     t = vq_test_new(&vq_test_blk_pci, 0, NUM_QUEUES, each);
     assert_runs_on(t, "disk0.0", last);
@@ -201,7 +202,8 @@ static void test_cpus(void)
     assert_runs_on(t, "disk0.0", last);
     vq_test_free(t);
 
-    all = g_strdup_printf(",\"iothreads\":3,\"iothread-cpus\":\"%u\"", last);
+    all = g_strdup_printf(",\"x-iothreads\":3,\"x-iothread-cpus\":\"%u\"",
+                          last);
     t = vq_test_new(&vq_test_blk_pci, 0, NUM_QUEUES, all);
     for (unsigned i = 0; i < 3; i++) {
         g_autofree char *name = g_strdup_printf("disk0.%u", i);
@@ -211,50 +213,50 @@ static void test_cpus(void)
     vq_test_free(t);
 }
 
-#define NO_NUM(what) "Parameter 'iothreads' expects 'auto' or a number of " \
+#define NO_NUM(what) "Parameter 'x-iothreads' expects 'auto' or a number of " \
     "IOThreads, not " what
-#define NO_CPUS(i, what) "Parameter 'iothread-cpus[" i "]' expects host CPUs " \
-    "like '0-3,8', not '" what "'"
+#define NO_CPUS(i, what) "Parameter 'x-iothread-cpus[" i "]' expects host " \
+    "CPUs like '0-3,8', not '" what "'"
 #define BOTH(a, b) a " and " b " properties cannot be set at the same time"
-#define CPUS(cpus) ",\"iothreads\":2,\"iothread-cpus\":" cpus
+#define CPUS(cpus) ",\"x-iothreads\":2,\"x-iothread-cpus\":" cpus
 
 /* On a disk with four virtqueues and two IOThreads beside it */
 static const VqRefusal refusals[] = {
-    { "too-many", ",\"iothreads\":5",
-      "Parameter 'iothreads' expects 'auto' or at most one IOThread for each "
-      "of 4 virtqueues, not 5" },
-    { "negative", ",\"iothreads\":-1", NO_NUM("-1") },
-    { "negative-text", ",\"iothreads\":\"-1\"", NO_NUM("-1") },
-    { "huge", ",\"iothreads\":4294967297", NO_NUM("4294967297") },
-    { "word", ",\"iothreads\":\"all\"", NO_NUM("'all'") },
-    { "no-word", ",\"iothreads\":\"\"", NO_NUM("''") },
-    { "no-ioeventfd", ",\"iothreads\":1,\"ioeventfd\":false",
+    { "too-many", ",\"x-iothreads\":5",
+      "Parameter 'x-iothreads' expects 'auto' or at most one IOThread for "
+      "each of 4 virtqueues, not 5" },
+    { "negative", ",\"x-iothreads\":-1", NO_NUM("-1") },
+    { "negative-text", ",\"x-iothreads\":\"-1\"", NO_NUM("-1") },
+    { "huge", ",\"x-iothreads\":4294967297", NO_NUM("4294967297") },
+    { "word", ",\"x-iothreads\":\"all\"", NO_NUM("'all'") },
+    { "no-word", ",\"x-iothreads\":\"\"", NO_NUM("''") },
+    { "no-ioeventfd", ",\"x-iothreads\":1,\"ioeventfd\":false",
       "ioeventfd is required for iothread" },
     { "x-data-plane-no-ioeventfd",
       ",\"x-data-plane\":true,\"ioeventfd\":false",
       "ioeventfd is required for iothread" },
-    { "with-iothread", ",\"iothreads\":1,\"iothread\":\"iothread0\"",
-      BOTH("iothreads", "iothread") },
+    { "with-iothread", ",\"x-iothreads\":1,\"iothread\":\"iothread0\"",
+      BOTH("x-iothreads", "iothread") },
     { "with-mapping",
-      ",\"iothreads\":\"auto\"" VQ_MAPPING("{\"iothread\":\"iothread0\"}"),
-      BOTH("iothreads", "iothread-vq-mapping") },
+      ",\"x-iothreads\":\"auto\"" VQ_MAPPING("{\"iothread\":\"iothread0\"}"),
+      BOTH("x-iothreads", "iothread-vq-mapping") },
     { "x-data-plane-with-iothread",
       ",\"x-data-plane\":true,\"iothread\":\"iothread0\"",
       BOTH("x-data-plane", "iothread") },
     { "x-data-plane-with-mapping",
       ",\"x-data-plane\":true" VQ_MAPPING("{\"iothread\":\"iothread0\"}"),
       BOTH("x-data-plane", "iothread-vq-mapping") },
-    { "with-x-data-plane", ",\"iothreads\":2,\"x-data-plane\":true",
-      BOTH("iothreads", "x-data-plane") },
-    { "cpus/alone", ",\"iothread-cpus\":[\"0\"]",
-      "iothread-cpus is for the IOThreads of iothreads or x-data-plane, and "
-      "neither is set" },
+    { "with-x-data-plane", ",\"x-iothreads\":2,\"x-data-plane\":true",
+      BOTH("x-iothreads", "x-data-plane") },
+    { "cpus/alone", ",\"x-iothread-cpus\":[\"0\"]",
+      "x-iothread-cpus is for the IOThreads of x-iothreads or x-data-plane, "
+      "and neither is set" },
     { "cpus/empty-list", CPUS("[]"),
-      "Parameter 'iothread-cpus' expects at least one set of host CPUs, not "
+      "Parameter 'x-iothread-cpus' expects at least one set of host CPUs, not "
       "[]" },
     { "cpus/empty-set", CPUS("[\"0\",\"\"]"), NO_CPUS("1", "") },
     { "cpus/empty-text", CPUS("\"\""),
-      "Parameter 'iothread-cpus' expects at least one set of host CPUs, not "
+      "Parameter 'x-iothread-cpus' expects at least one set of host CPUs, not "
       "[]" },
     { "cpus/word", CPUS("[\"all\"]"), NO_CPUS("0", "all") },
     { "cpus/open-range", CPUS("[\"0\",\"0-\"]"), NO_CPUS("1", "0-") },
@@ -262,26 +264,27 @@ static const VqRefusal refusals[] = {
     { "cpus/negative", CPUS("[\"-1\"]"), NO_CPUS("0", "-1") },
     { "cpus/huge", CPUS("[\"65536\"]"), NO_CPUS("0", "65536") },
     { "cpus/number", CPUS("[0]"),
-      "Invalid parameter type for 'iothread-cpus[0]', expected: string" },
+      "Invalid parameter type for 'x-iothread-cpus[0]', expected: string" },
     { "cpus/object", CPUS("{}"),
-      "Invalid parameter type for 'iothread-cpus', expected: array or "
+      "Invalid parameter type for 'x-iothread-cpus', expected: array or "
       "string" },
     { "cpus/hex", CPUS("[\"0x1\"]"), NO_CPUS("0", "0x1") },
     { "cpus/comma", CPUS("[\"0,\"]"), NO_CPUS("0", "0,") },
     { "cpus/too-many", CPUS("[\"0\",\"0\",\"0\"]"),
-      "Parameter 'iothread-cpus' expects one set of host CPUs, or one for each "
-      "of 2 IOThreads, not 3 sets" },
+      "Parameter 'x-iothread-cpus' expects one set of host CPUs, or one for "
+      "each of 2 IOThreads, not 3 sets" },
     { "cpus/too-many-in-text", CPUS("\"0:0:0\""),
-      "Parameter 'iothread-cpus' expects one set of host CPUs, or one for each "
-      "of 2 IOThreads, not 3 sets" },
+      "Parameter 'x-iothread-cpus' expects one set of host CPUs, or one for "
+      "each of 2 IOThreads, not 3 sets" },
 };
 
 /* The same on the command line only: device_add of 9.0 makes text of them */
 static const VqRefusal type_refusals[] = {
-    { "fraction", ",\"iothreads\":1.5",
-      "Invalid parameter type for 'iothreads', expected: integer" },
-    { "bool", ",\"iothreads\":true",
-      "Invalid parameter type for 'iothreads', expected: 'auto' or a number" },
+    { "fraction", ",\"x-iothreads\":1.5",
+      "Invalid parameter type for 'x-iothreads', expected: integer" },
+    { "bool", ",\"x-iothreads\":true",
+      "Invalid parameter type for 'x-iothreads', expected: 'auto' or a "
+      "number" },
     { "x-data-plane-number", ",\"x-data-plane\":1",
       "Invalid parameter type for 'x-data-plane', expected: boolean" },
 };
@@ -327,7 +330,7 @@ static void test_refused(const void *opaque)
     g_assert_cmpuint(count_iothreads(t->qts), ==, 2);
 
     /* The id, the slot and the node are free */
-    vq_plug(t->qts, DISK1(",\"iothreads\":3"));
+    vq_plug(t->qts, DISK1(",\"x-iothreads\":3"));
     vq_test_free(t);
 
     test_refused_at_start(r);
@@ -347,13 +350,13 @@ static void test_missing_cpu(void)
     while (!CPU_ISSET(cpu, &own)) {
         cpu++;
     }
-    json = g_strdup_printf(DISK1(",\"iothreads\":2,\"iothread-cpus\":"
+    json = g_strdup_printf(DISK1(",\"x-iothreads\":2,\"x-iothread-cpus\":"
                                  "[\"%u\",\"%u,65535\"]"), cpu, cpu);
     error = vq_plug_try(t->qts, json);
     g_assert_nonnull(error);
     g_assert_true(g_str_has_prefix(
-        error, "Parameter 'iothread-cpus[1]' expects host CPUs that QEMU may "
-        "use: "));
+        error, "Parameter 'x-iothread-cpus[1]' expects host CPUs that QEMU "
+        "may use: "));
     g_assert_true(g_str_has_suffix(error, ", not 65535"));
     g_assert_cmpuint(count_iothreads(t->qts), ==, 2);
     g_assert_cmpuint(vq_test_count_entries(t, "task"), ==, threads);
@@ -387,11 +390,11 @@ static void test_denied(void)
 
     deny_affinity();
     g_assert_cmpint(vq_test_run_qemu("pc", 0, "{\"driver\":\"virtio-blk-pci\","
-                                     "\"drive\":\"node0\",\"iothreads\":1,"
-                                     "\"iothread-cpus\":[\"0\"]}", &output),
+                                     "\"drive\":\"node0\",\"x-iothreads\":1,"
+                                     "\"x-iothread-cpus\":[\"0\"]}", &output),
                     ==, 1);
     g_assert_true(g_str_has_suffix(
-        output, ": Parameter 'iothread-cpus[0]' cannot be applied: the host "
+        output, ": Parameter 'x-iothread-cpus[0]' cannot be applied: the host "
         "does not let QEMU choose CPUs: Operation not permitted\n"));
 }
 
@@ -402,7 +405,7 @@ static void test_name_taken(void)
 
     qtest_qmp_assert_success(t->qts, "{'execute': 'object-add', 'arguments':"
                              " {'qom-type': 'iothread', 'id': 'disk1.1'}}");
-    error = vq_plug_try(t->qts, DISK1(",\"iothreads\":2"));
+    error = vq_plug_try(t->qts, DISK1(",\"x-iothreads\":2"));
     g_assert_cmpstr(error, ==, "iothreads needs the name 'disk1.1' for an "
                     "IOThread, but another object has it");
     g_assert_cmpuint(count_iothreads(t->qts), ==, 3);
@@ -419,7 +422,7 @@ static void test_unplug(void)
     for (unsigned round = 0; round < 10; round++) {
         VqTest *disk;
 
-        vq_plug(t->qts, DISK1(",\"iothreads\":3"));
+        vq_plug(t->qts, DISK1(",\"x-iothreads\":3"));
         g_assert_cmpuint(count_iothreads(t->qts), ==, 5);
         disk = vq_test_start_plugged(t, SLOT, NUM_QUEUES);
         assert_round_robin(disk, "disk1", 3);
@@ -457,7 +460,7 @@ static void test_delete(void)
 {
     VqTest *t = new_machine();
 
-    vq_plug(t->qts, DISK1(",\"iothreads\":3"));
+    vq_plug(t->qts, DISK1(",\"x-iothreads\":3"));
     assert_not_deleted(t, "disk1.0", "device 'disk1' made it, virtqueues 0,3 "
                        "of device 'disk1'");
     assert_not_deleted(t, "disk1.2", "device 'disk1' made it, virtqueue 2 "
@@ -471,7 +474,7 @@ static void test_shared(void)
     VqTest *t = new_machine();
     g_autofree char *error = NULL;
 
-    vq_plug(t->qts, DISK1(",\"iothreads\":2"));
+    vq_plug(t->qts, DISK1(",\"x-iothreads\":2"));
     qtest_qmp_assert_success(t->qts, "{'execute': 'blockdev-add', 'arguments':"
                              " {'driver': 'null-co', 'node-name': 'node2'}}");
     qtest_qmp_assert_success(t->qts, "{'execute': 'x-blockdev-set-iothread',"
@@ -482,7 +485,7 @@ static void test_shared(void)
     assert_not_deleted(t, "disk1.1", "block node 'node2'");
 
     /* It is in the way of this one, until the node has left it */
-    error = vq_plug_try(t->qts, DISK1(",\"iothreads\":2"));
+    error = vq_plug_try(t->qts, DISK1(",\"x-iothreads\":2"));
     g_assert_cmpstr(error, ==, "iothreads needs the name 'disk1.1' for an "
                     "IOThread, but another object has it");
     qtest_qmp_assert_success(t->qts, "{'execute': 'x-blockdev-set-iothread',"
@@ -490,7 +493,7 @@ static void test_shared(void)
                              "  'iothread': null}}");
     g_assert_null(vq_plug_object_del(t->qts, "disk1.1"));
     g_assert_false(vq_test_has_iothread(t, "disk1.1"));
-    vq_plug(t->qts, DISK1(",\"iothreads\":2"));
+    vq_plug(t->qts, DISK1(",\"x-iothreads\":2"));
     vq_test_free(t);
 }
 
@@ -499,7 +502,7 @@ static void test_polling(void)
 {
     static const char *const properties[] = { "poll-max-ns", "poll-grow" };
     VqTest *t = vq_test_new(&vq_test_blk_pci, 0, NUM_QUEUES,
-                            ",\"iothreads\":2");
+                            ",\"x-iothreads\":2");
     VqQueues queues;
 
     for (unsigned i = 0; i < ARRAY_SIZE(properties); i++) {

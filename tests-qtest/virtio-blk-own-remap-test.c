@@ -14,7 +14,7 @@
 #define NUM_QUEUES 4
 #define SLOT 5
 #define DISK1 "{\"driver\":\"virtio-blk-pci\",\"id\":\"disk1\"," \
-    "\"addr\":\"05.0\",\"drive\":\"node1\",\"num-queues\":4,\"iothreads\":2}"
+    "\"addr\":\"05.0\",\"drive\":\"node1\",\"num-queues\":4,\"x-iothreads\":2}"
 #define T(id) "{\"iothread\":\"" id "\"}"
 
 /* "iothread0" and "iothread1", and a node for a second disk */
@@ -64,7 +64,7 @@ static void test_out_and_back(void)
         "iothread0", "disk0.1", "iothread0", "disk0.1"
     };
     static const char *const main_loop[NUM_QUEUES];
-    VqTest *t = new_machine(",\"iothreads\":2");
+    VqTest *t = new_machine(",\"x-iothreads\":2");
 
     vq_test_start_driver(t);
     assert_owners(t, "disk0", own);

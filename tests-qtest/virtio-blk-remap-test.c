@@ -181,7 +181,7 @@ static void test_unused(void)
 /* Out of IOThreads that the disk has made for itself, and back */
 static void test_own_iothreads(void)
 {
-    VqTest *t = new_disk(",\"iothreads\":2");
+    VqTest *t = new_disk(",\"x-iothreads\":2");
     g_autofree char *error = NULL;
 
     vq_test_start_driver(t);

@@ -50,7 +50,7 @@ static const char *const mappings[] = {
     "{\"iothread\":\"iothread1\",\"vqs\":[1]}]",
     "\"iothread-vq-mapping\":[{\"iothread\":\"extra0\",\"vqs\":[1,0]}]",
     "\"iothread\":\"extra0\"",
-    "\"iothreads\":2",
+    "\"x-iothreads\":2",
 };
 
 static void add_extra_iothread(Soak *s)

@@ -118,7 +118,7 @@ static void plug_or_unplug(Soak *s)
     } else {
         s->pio = guest->pcibus->pio_alloc_ptr;
         s->mmio = guest->pcibus->mmio_alloc_ptr;
-        vq_soak_disk_plug(&s->disk, "\"iothreads\":2");
+        vq_soak_disk_plug(&s->disk, "\"x-iothreads\":2");
         vq_soak_disk_check(&s->disk);
         s->disk_owner = MAIN_LOOP;
     }

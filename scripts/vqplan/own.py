@@ -8,7 +8,7 @@ from vqtop.table import count
 from . import PlanError, cpulist, options, queue_rules
 from .vm import Pin
 
-PROPERTIES = ('iothreads', 'x-data-plane', 'iothread-cpus')
+PROPERTIES = ('x-iothreads', 'x-data-plane', 'x-iothread-cpus')
 
 # What QEMU reads; the kernel's and libvirt's lists can have more in them
 CPUS = re.compile(r'\d+(-\d+)?(,\d+(-\d+)?)*')
@@ -19,7 +19,7 @@ NAME_MAX = 12
 
 def needs_host(vm):
     """Whether how many there are depends on the host."""
-    return any(disk.own.get('iothreads') == 'auto' for disk in vm.disks)
+    return any(disk.own.get('x-iothreads') == 'auto' for disk in vm.disks)
 
 
 def resolve(vm, online):
@@ -41,13 +41,13 @@ def _resolve(disk, vm, online):
     number = _number(disk)
     sets = _sets(disk)
     given = [name for name, there in (
-        ('iothreads', number),
+        ('x-iothreads', number),
         ('x-data-plane', options.is_on(disk.own.get('x-data-plane'))),
         ('iothread', disk.iothread),
         ('iothread-vq-mapping', disk.mapping is not None)) if there]
     if not given or given[0] in ('iothread', 'iothread-vq-mapping'):
         if sets:
-            yield ('iothread-cpus is for the IOThreads of iothreads or '
+            yield ('x-iothread-cpus is for the IOThreads of x-iothreads or '
                    'x-data-plane, and QEMU refuses it without; pin others '
                    'with taskset, or libvirt\'s iothreadpin')
         return
@@ -59,10 +59,10 @@ def _resolve(disk, vm, online):
     if number > queues:
         yield (f'{count(number, "IOThread")} for '
                f'{count(queues, "virtqueue")}: QEMU refuses that; say '
-               f'iothreads={queues} or fewer')
+               f'x-iothreads={queues} or fewer')
         number = queues
     if len(sets) not in (0, 1, number):
-        yield (f'iothread-cpus has {len(sets)} sets for '
+        yield (f'x-iothread-cpus has {len(sets)} sets for '
                f'{count(number, "IOThread")}: QEMU refuses that; give one for '
                'each, or one for all')
         sets = []
@@ -85,22 +85,22 @@ def _add(disk, vm, number, sets):
 
 
 def _number(disk):
-    """Of "iothreads": "auto", or how many."""
-    value = disk.own.get('iothreads', 0)
+    """Of "x-iothreads": "auto", or how many."""
+    value = disk.own.get('x-iothreads', 0)
     if value == 'auto':
         return value
     if isinstance(value, bool) or not re.fullmatch(r'\d{1,9}', str(value)):
-        raise PlanError(f'{disk.place}: iothreads={value} is neither a number '
-                        'nor "auto"')
+        raise PlanError(f'{disk.place}: x-iothreads={value} is neither a '
+                        'number nor "auto"')
     return int(value)
 
 
 def _sets(disk):
-    """Of "iothread-cpus": lists of CPUs."""
-    value = disk.own.get('iothread-cpus', [])
+    """Of "x-iothread-cpus": lists of CPUs."""
+    value = disk.own.get('x-iothread-cpus', [])
     words = value if isinstance(value, list) else str(value).split(':')
     for word in words:
         if not isinstance(word, str) or not CPUS.fullmatch(word):
-            raise PlanError(f'{disk.place}: iothread-cpus has "{word}", which '
-                            'is no list of CPUs, such as 0-3,8')
+            raise PlanError(f'{disk.place}: x-iothread-cpus has "{word}", '
+                            'which is no list of CPUs, such as 0-3,8')
     return [cpulist.parse(word) for word in words]

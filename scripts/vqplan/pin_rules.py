@@ -103,5 +103,5 @@ def _overruled(vm):
     """A taskset -a comes after the start, and moves all threads."""
     names = [pin.who for pin in vm.pins if pin.disk]
     return [(pin.place, f'it moves {names[0]} too, away from the CPUs of '
-             'iothread-cpus; leave -a out, and name threads')
+             'x-iothread-cpus; leave -a out, and name threads')
             for pin in vm.pins if pin.kind == 'all' and names]

@@ -23,8 +23,8 @@ def own(iothreads):
             if thread.cpus is not None]
     if len(set(sets)) == 1:
         sets = sets[:1]
-    return {'iothreads': len(iothreads),
-            **({'iothread-cpus': sets} if sets else {})}
+    return {'x-iothreads': len(iothreads),
+            **({'x-iothread-cpus': sets} if sets else {})}
 
 
 def blockdev(number, path, aio):
@@ -51,7 +51,7 @@ def comment(plan, drives):
     lines = list(plan.why)
     if plan.request.own_iothreads:
         lines.append('Needs QEMU with this project\'s series: stock has '
-                     'neither iothreads= nor iothread-cpus= for a disk')
+                     'neither x-iothreads= nor x-iothread-cpus= for a disk')
         if len(plan.request.disks) > 1:
             lines.append(f'{len(plan.request.disks)} disks make '
                          f'{len(plan.request.disks) * len(plan.iothreads)} '

@@ -307,59 +307,61 @@ class Check(ProgramTest):
     def test_own(self):
         """IOThreads that a disk makes for itself"""
         form = '-device virtio-blk-pci,drive=d,id=x,'
-        for good in ('iothreads=2', 'iothreads=auto', 'x-data-plane=on',
-                     'iothreads=0', 'iothreads=2,x-data-plane=off'):
+        for good in ('x-iothreads=2', 'x-iothreads=auto', 'x-data-plane=on',
+                     'x-iothreads=0', 'x-iothreads=2,x-data-plane=off'):
             self.check(vm(DRIVE, form + good))
             self.check(vm(DRIVE, form[:-1], '-set', 'device.x.' +
                           good.replace(',', ' -set device.x.')))
             if ',' not in good:
                 self.check(vm(DRIVE, '-global virtio-blk-pci.' + good,
                               form[:-1]))
-        self.check(vm(DRIVE, '-global virtio-blk-device.iothreads=9',
+        self.check(vm(DRIVE, '-global virtio-blk-device.x-iothreads=9',
                       form[:-1]), '9 IOThreads for 4 virtqueues')
         for values, *patterns in (
-                ({'iothreads': 5}, 'line 1, x: 5 IOThreads for 4 virtqueues: '
-                 'QEMU refuses that; say iothreads=4'),
-                ({'iothreads': 2, 'x-data-plane': True},
-                 'it has iothreads and x-data-plane; QEMU refuses'),
-                ({'iothreads': 2, 'iothread': 'a'},
-                 'it has iothreads and iothread; QEMU refuses'),
+                ({'x-iothreads': 5},
+                 'line 1, x: 5 IOThreads for 4 virtqueues: QEMU refuses that; say x-iothreads=4'),
+                ({'x-iothreads': 2, 'x-data-plane': True},
+                 'it has x-iothreads and x-data-plane; QEMU refuses'),
+                ({'x-iothreads': 2, 'iothread': 'a'},
+                 'it has x-iothreads and iothread; QEMU refuses'),
                 ({'x-data-plane': True, 'items': [('a',)]},
                  'it has x-data-plane and iothread-vq-mapping'),
-                ({'iothread': 'a', 'iothread-cpus': ['1']},
-                 'iothread-cpus is for the IOThreads of'),
-                ({'iothread': 'x.1', 'iothreads': 0},
+                ({'iothread': 'a', 'x-iothread-cpus': ['1']},
+                 'x-iothread-cpus is for the IOThreads of'),
+                ({'iothread': 'x.1', 'x-iothreads': 0},
                  'there is no IOThread "x.1"'),
-                ({'iothreads': 2, 'iothread-cpus': ['1', '2', '3']},
+                ({'x-iothreads': 2, 'x-iothread-cpus': ['1', '2', '3']},
                  'has 3 sets for 2 IOThreads')):
             self.check(vm(threads('a'), '-device virtio-scsi-pci,iothread=a',
                           DRIVE, disk(id='x', **values)), *patterns)
-        self.check(vm(threads('x.1'), DRIVE, disk(id='x', iothreads=2)),
+        self.check(vm(threads('x.1'), DRIVE,
+                      disk(**{'id': 'x', 'x-iothreads': 2})),
                    'makes an IOThread "x.1", and there is another one')
         # What other rules say of those of -object
         pool = 'no aio, which is threads, with IOThreads'
         slow = '-drive if=none,id=d,file=/d '
-        self.check(vm(slow, disk(iothreads=2)), pool)
+        self.check(vm(slow, disk(**{'x-iothreads': 2})), pool)
         self.check(vm(slow, form + 'x-data-plane=on'), pool)
-        self.check(vm(DRIVE, disk(**{'iothreads': 'auto', 'num-queues': 4}),
+        self.check(vm(DRIVE, disk(**{'x-iothreads': 'auto', 'num-queues': 4}),
                       vcpus=2), '4 virtqueues for 2 vCPUs',
                    'virtio-blk-pci.2: it serves virtqueue 2 only',
                    'virtio-blk-pci.3: it serves')
         # One disk may use another one's
-        self.check(vm(DRIVE, disk(id='x', iothreads=2), disk(iothread='x.1')))
+        self.check(vm(DRIVE, disk(**{'id': 'x', 'x-iothreads': 2}),
+                      disk(iothread='x.1')))
 
     def test_own_cpus(self):
-        """iothread-cpus, as what taskset would do"""
+        """x-iothread-cpus, as what taskset would do"""
         vcpus = ''.join(pin(i, f'CPU {i}/KVM') for i in range(4))
 
         def own(cpus, more='', **values):
-            return vm(DRIVE, disk(**{'id': 'x', 'iothreads': 2, **values,
-                                     'iothread-cpus': cpus})) + vcpus + more
+            return vm(DRIVE, disk(**{'id': 'x', 'x-iothreads': 2, **values,
+                                     'x-iothread-cpus': cpus})) + vcpus + more
 
         self.check(own(['5', '7']))
         self.check(own('5:7'))
         self.check(own(['5,7-8']))
-        self.check(own(['5'], iothreads=1))
+        self.check(own(['5'], **{'x-iothreads': 1}))
         self.check(own(['5', '30']), 'line 1, x.1: its CPUs are on node 1, '
                    'and the vCPUs that it works for on node 0')
         self.check(own(['5', '5']), 'x.1: CPU 5 is that of x.0 too')
@@ -370,15 +372,16 @@ class Check(ProgramTest):
         self.check(own(['5', '7'], '\ntaskset -cp 9 1234'))
         # Other disks cannot have the same IOThreads, but the same CPUs
         self.check(vm(DRIVE, *(disk(**{
-            'id': name, 'iothreads': 2, 'iothread-cpus': ['5', '7']})
+            'id': name, 'x-iothreads': 2, 'x-iothread-cpus': ['5', '7']})
             for name in 'xy')) + vcpus)
         # QEMU does it itself, whatever threads are called
-        self.check(vm(DRIVE, disk(**{'iothreads': 1, 'iothread-cpus': '5'}))
+        self.check(vm(DRIVE, disk(**{'x-iothreads': 1,
+                                     'x-iothread-cpus': '5'}))
                    .replace('debug-threads=on', 'debug-threads=off'))
         # Of a long id the kernel has the end
-        self.check(vm(DRIVE, disk(id='virtio-disk0', iothreads=1))
+        self.check(vm(DRIVE, disk(**{'id': 'virtio-disk0', 'x-iothreads': 1}))
                    + pin(48, 'IO rtio-disk0.0'), 'rtio-disk0.0: CPU 48')
-        self.check(vm(DRIVE, disk(iothreads=1))
+        self.check(vm(DRIVE, disk(**{'x-iothreads': 1}))
                    + pin(48, 'IO device[0].0'), r'device.0..0: CPU 48')
 
     def test_set(self):
@@ -409,7 +412,7 @@ class Check(ProgramTest):
             "<q:commandline><q:arg value='-set'/><q:arg "
             "value='device.virtio-disk0.x-data-plane=on'/></q:commandline>"),
             'qemu:arg 2, virtio-disk0: .*refuses a -set.*qemu:override')
-        number = ('iothreads', 'unsigned', 5)
+        number = ('x-iothreads', 'unsigned', 5)
         self.check(override('virtio-disk0', number), 'disk vda: 5 IOThreads '
                    'for 4 virtqueues')
         self.check(override('virtio-disk1', number))
@@ -417,8 +420,8 @@ class Check(ProgramTest):
             "'vda'", "'vdab'"), 'disk vdab: 5 IOThreads')
         self.check(override('ua-x', number).replace(
             '<target', "<alias name='ua-x'/><target"), 'disk vda: 5 IOThr')
-        self.check(override('virtio-disk0', ('iothreads', 'unsigned', 2),
-                            ('iothread-cpus', 'string', '5:99')),
+        self.check(override('virtio-disk0', ('x-iothreads', 'unsigned', 2),
+                            ('x-iothread-cpus', 'string', '5:99')),
                    'disk vda.1: CPU 99: the host has')
         self.check(override('virtio-disk0', ('x-data-plane', 'bool', 'true'))
                    .replace("io='native'", ''), 'no aio, which is threads')

@@ -109,15 +109,16 @@ class Check(ProgramTest):
                 ('is for a shell to expand', '-device "$(disk 1)"'),
                 ('0 virtqueues', DISK[:-1] + ',num-queues=0'),
                 ('9999 virtqueues', DISK[:-1] + ',num-queues=9999'),
-                ('iothreads=x is neither', DISK[:-1] + ',iothreads=x'),
-                ('iothreads=-1 is neither', DISK[:-1] + ',iothreads=-1'),
-                ('iothreads=True is neither', '-device \'{"driver":'
-                 '"virtio-blk-pci","iothreads":true}\''),
-                ('iothread-cpus has "0-"', DISK[:-1] + ',iothread-cpus=0-'),
-                ('iothread-cpus has "0-3:1/2"|"1/2"', '-device \'{"driver":'
-                 '"virtio-blk-pci","iothread-cpus":["0-3:1/2"]}\''),
-                ('iothread-cpus has "1"', '-device \'{"driver":'
-                 '"virtio-blk-pci","iothread-cpus":[1]}\''),
+                ('x-iothreads=x is neither', DISK[:-1] + ',x-iothreads=x'),
+                ('x-iothreads=-1 is neither', DISK[:-1] + ',x-iothreads=-1'),
+                ('x-iothreads=True is neither', '-device \'{"driver":'
+                 '"virtio-blk-pci","x-iothreads":true}\''),
+                ('x-iothread-cpus has "0-"',
+                 DISK[:-1] + ',x-iothread-cpus=0-'),
+                ('x-iothread-cpus has "0-3:1/2"|"1/2"', '-device \'{"driver":'
+                 '"virtio-blk-pci","x-iothread-cpus":["0-3:1/2"]}\''),
+                ('x-iothread-cpus has "1"', '-device \'{"driver":'
+                 '"virtio-blk-pci","x-iothread-cpus":[1]}\''),
                 ('vCPUs cannot be', DISK + '-smp 99999999'),
                 ('vCPUs cannot be', '<domain><vcpu>0</vcpu></domain>'),
                 ('are too many', '<domain><iothreads>9999999</iothreads>'

@@ -107,7 +107,7 @@ class Qemu(ProgramTest):
                 self.assertEqual(
                     [item['vqs'] for item in self.qmp(
                         'qom-get', path='/machine/peripheral/disk1',
-                        property='iothread-vq-mapping-resolved')],
+                        property='x-iothread-vq-mapping-resolved')],
                     [list(range(i, 4, number)) for i in range(number)])
                 self.quit()
 
