@@ -406,7 +406,7 @@ static void test_name_taken(void)
     qtest_qmp_assert_success(t->qts, "{'execute': 'object-add', 'arguments':"
                              " {'qom-type': 'iothread', 'id': 'disk1.1'}}");
     error = vq_plug_try(t->qts, DISK1(",\"x-iothreads\":2"));
-    g_assert_cmpstr(error, ==, "iothreads needs the name 'disk1.1' for an "
+    g_assert_cmpstr(error, ==, "x-iothreads needs the name 'disk1.1' for an "
                     "IOThread, but another object has it");
     g_assert_cmpuint(count_iothreads(t->qts), ==, 3);
     g_assert_false(vq_test_has_iothread(t, "disk1.0"));
@@ -486,7 +486,7 @@ static void test_shared(void)
 
     /* It is in the way of this one, until the node has left it */
     error = vq_plug_try(t->qts, DISK1(",\"x-iothreads\":2"));
-    g_assert_cmpstr(error, ==, "iothreads needs the name 'disk1.1' for an "
+    g_assert_cmpstr(error, ==, "x-iothreads needs the name 'disk1.1' for an "
                     "IOThread, but another object has it");
     qtest_qmp_assert_success(t->qts, "{'execute': 'x-blockdev-set-iothread',"
                              " 'arguments': {'node-name': 'node2',"

@@ -30,7 +30,15 @@ def make(block, names=None, paths=None):
 
 
 def is_movable(disk):
-    """A mapping has no word for the main loop beside IOThreads."""
+    """
+    A mapping has no word for the main loop beside IOThreads, and would replace
+    a remap that is under way.
+    """
+    return not disk.get('remapping') and has_mapping(disk)
+
+
+def has_mapping(disk):
+    """Are there IOThreads for all virtqueues?"""
     return all('iothread' in row for row in disk['queues'])
 
 

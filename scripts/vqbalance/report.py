@@ -8,6 +8,10 @@ from vqtop.table import printable
 
 from .policy import thread_loads
 
+# Of the event's "node"
+STAYS = {'in-use': 'another user holds it where it is',
+         'busy': 'requests or block jobs did not come to rest'}
+
 
 def as_object(block, queues, threads, verdict, done):
     """For --json. @done: what came of the move, None if none was made."""
@@ -30,12 +34,31 @@ def as_object(block, queues, threads, verdict, done):
     return result
 
 
+def _end(done):
+    """For how long, and what is not as it should be."""
+    text = f'unserved for {done["unserved-ns"] / 1000:.0f} us'
+    if done['node'] in STAYS:
+        text += f' (its block node stays: {STAYS[done["node"]]})'
+    return text
+
+
 class Log:
     """Prints a line per move, and one whenever there is another reason."""
 
     def __init__(self, as_json):
         self._json = as_json
         self._said = None
+
+    def show_arrival(self, block, item):
+        """A move that took too long has ended."""
+        if self._json:
+            print(json.dumps({'time': round(block['time'], 3),
+                              'verdict': 'arrived', 'move': item}),
+                  flush=True)
+            return
+        clock = time.strftime('%H:%M:%S', time.localtime(block['time']))
+        print(f'{clock} {printable(item["disk"])} virtqueue {item["index"]} '
+              f'has arrived, {_end(item)}', flush=True)
 
     def show(self, block, queues, threads, verdict, done):
         """An interval has ended; @done as for as_object()."""
@@ -46,7 +69,7 @@ class Log:
         if verdict.move:
             text = _move(verdict, done)
         else:
-            word = 'waits' if verdict.kind == 'waits' else 'rests'
+            word = 'waits' if verdict.kind == 'waits' else 'no move'
             text = f'{word}: {verdict.reason}'
         # A dry run would say the same again and again
         key = text if done else (verdict.kind, verdict.move and
@@ -63,10 +86,11 @@ def _move(verdict, done):
              f'{printable(move.queue.owner)} to {printable(move.target)}')
     if done is None:
         what = f'would move {where}'
+    elif 'leaving' in done:
+        what = (f'moves {where}, which has not ended in time: virtqueue ' +
+                '; virtqueue '.join(done['leaving'] or ['?']))
     elif 'error' in done:
         what = f'cannot move {where}, {printable(done["error"])}'
     else:
-        what = f'moves {where}, away for {done["away-ns"] / 1000:.0f} us'
-        if 'node-stays' in done:
-            what += f' (its block node stays: {printable(done["node-stays"])})'
+        what = f'moves {where}, {_end(done)}'
     return f'{what}: {verdict.reason}'

@@ -2,9 +2,10 @@
 """Samples, verdicts and moves, until a count or a signal ends it."""
 
 import asyncio
+import time
 
-from vqtop import TopError, model, watch
-from vqtop.monitor import CommandMissing, Monitor, Refused
+from vqtop import TopError, model, table, watch
+from vqtop.monitor import REMAPPED, CommandMissing, Monitor, Refused
 from vqtop.source import Source
 
 from . import loads, policy
@@ -14,8 +15,9 @@ from .report import Log
 QUERY = 'query-virtio-blk-queues'
 MOVE = 'virtio-blk-set-iothread-vq-mapping'
 
-# A slow or throttled disk lets a virtqueue wait for its own requests
-MOVE_SECONDS = 120
+# What the tools for others may not know of this QEMU
+TOO_OLD = (f'this QEMU has no event {REMAPPED}; it is of a former version of '
+           'the series')
 
 
 async def run(options, library):
@@ -48,6 +50,8 @@ class Balancer:
         # Disks that are not to be touched count all the same
         self._source = Source(monitor, [])
         self._paths = None
+        # Disks whose remap has not ended in time, to the virtqueue's index
+        self._late = {}
         self._log = Log(options.json)
         self._memory = Memory(
             policy.Rules(options.threshold, options.min_gain,
@@ -63,7 +67,9 @@ class Balancer:
                 raise TopError(f'this QEMU has no {command}')
         if options.device:
             self._paths = {disk['path'] for name in options.device
-                           for disk in await query(QUERY, device=name)}
+                           for disk in await self._query(name)}
+        if any('remapping' not in disk for disk in await query(QUERY)):
+            raise TopError(TOO_OLD)
         known = {item['id'] for item in await query('query-iothreads')}
         for name in options.iothreads or ():
             if name not in known:
@@ -86,8 +92,33 @@ class Balancer:
             # The time that the move took belongs to no interval
             before = await self._source.sample() if moved else after
 
+    async def _query(self, name):
+        """The disk @name in a list, or TopError of the reason."""
+        try:
+            return await self._monitor.query(QUERY, id=name)
+        except Refused as err:
+            # So it was called once
+            if "'id' is unexpected" in str(err):
+                raise TopError(TOO_OLD) from err
+            raise
+
+    def _arrivals(self, block):
+        """What has ended since, of the moves that took too long."""
+        found = []
+        there = {disk['path'] for disk in block['disks']}
+        self._late = {path: index for path, index in self._late.items()
+                      if path in there}
+        for path in list(self._late):
+            data = self._monitor.remapped(path)
+            if data:
+                found.append({**self._end(data, self._late.pop(path)),
+                              'disk': model.disk_name(data)})
+        return found
+
     async def _step(self, block):
         """Returns whether a virtqueue was moved."""
+        for item in self._arrivals(block):
+            self._log.show_arrival(block, item)
         queues, threads = loads.make(block, self._options.iothreads,
                                      self._paths)
         verdict = self._memory.decide(queues, threads)
@@ -96,28 +127,60 @@ class Balancer:
             done = await self._move(verdict.move)
             self._memory.hold(verdict.move.queue)
         self._log.show(block, queues, threads, verdict, done)
-        return bool(done and 'away-ns' in done)
+        return bool(done and ('unserved-ns' in done or 'leaving' in done))
 
     async def _move(self, move):
-        """What came of it: "away-ns" and perhaps "node-stays", or "error"."""
+        """
+        What came of it: "unserved-ns" and "node", "leaving" if it has not
+        ended in time, or "error".
+        """
         queue = move.queue
         try:
-            disks = await self._monitor.query(QUERY, device=queue.path)
+            disk, = await self._query(queue.path)
+            if disk['remapping']:
+                return {'error': 'somebody else remaps the disk'}
             # Someone else may have mapped it since it was counted
-            if (not loads.is_movable(disks[0]) or
-                    disks[0]['queues'][queue.index]['iothread'] !=
-                    queue.owner):
-                return {'error': 'it was mapped anew meanwhile'}
-            answer = await self._monitor.execute(MOVE, {
-                'device': queue.path, 'iothread-vq-mapping': loads.mapping(
-                    disks[0], queue.index, move.target)}, MOVE_SECONDS)
+            if (not loads.has_mapping(disk) or
+                    disk['queues'][queue.index]['iothread'] != queue.owner):
+                return {'error': 'it was remapped meanwhile'}
+            # Of remaps before this one
+            self._monitor.remapped(queue.path)
+            await self._monitor.execute(MOVE, {
+                'id': queue.path, 'iothread-vq-mapping': loads.mapping(
+                    disk, queue.index, move.target)})
+            return await self._wait(move)
         except CommandMissing as err:
             raise TopError(f'this QEMU has no {err}') from err
         except Refused as err:
             # The disk or the IOThread may be gone
             return {'error': str(err)}
-        away = [item['away-ns'] for item in answer['moved']
-                if item['index'] == queue.index]
-        return {'away-ns': max(away, default=0),
-                **{key: answer[key] for key in ('node-stays',)
-                   if key in answer}}
+
+    async def _wait(self, move):
+        """For the end of a remap."""
+        path, index = move.queue.path, move.queue.index
+        end = time.monotonic() + self._options.wait
+        while True:
+            data = await self._monitor.wait_remapped(
+                path, end - time.monotonic())
+            disk, = await self._query(path)
+            if not disk['remapping']:
+                break
+            # An event that was on its way when the remap began is no end
+            if not data:
+                self._late[path] = index
+                return {'leaving': [text for text in map(
+                    table.leaving, disk['queues']) if text]}
+        data = self._monitor.remapped(path) or data
+        if disk['queues'][index].get('iothread') != move.target:
+            return {'error': 'somebody else has remapped it meanwhile'}
+        if not data:
+            return {'error': f'QEMU has sent no {REMAPPED}'}
+        return self._end(data, index)
+
+    @staticmethod
+    def _end(data, index):
+        """What the event @data says of virtqueue @index."""
+        times = [item['unserved-ns'] for item in data['queues']
+                 if item['index'] == index]
+        return {'index': index, 'unserved-ns': max(times, default=0),
+                'node': data['node']}

@@ -111,6 +111,10 @@ class Guest:
         """QEMU's process id."""
         return self._process.pid
 
+    def event(self, seconds):
+        """The next event; asyncio.TimeoutError if there is none."""
+        return self._qmp.pull_event(float(seconds))
+
     def qmp(self, command, **arguments):
         """Run a QMP command; an error of it is an exception."""
         return self._qmp.cmd(command, **arguments)

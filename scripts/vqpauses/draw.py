@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The picture: how long moves took, and what the others did meanwhile."""
+"""The picture: how long remaps took, and what the others did meanwhile."""
 
 import itertools
 
@@ -22,10 +22,10 @@ def draw(result, path):
         1, 2, figsize=(12, 4), layout='constrained', width_ratios=[2, 3])
     _histogram(left, result)
     _over_time(right, result)
-    found = result['summary']['away-ns']
+    found = result['summary']['unserved-ns']
     figure.suptitle(
         f"QEMU {result['qemu']['version']}, vq-load {result['options']}: "
-        f"{result['summary']['moves']} moves of virtqueue {result['queue']}, "
+        f"{result['summary']['remaps']} remaps of virtqueue {result['queue']}, "
         f"p50 {found['p50'] / 1000:.0f} us, p99 {found['p99'] / 1000:.0f} us, "
         f"max {found['max'] / 1000:.0f} us", fontsize=11)
     figure.savefig(path, format='png', dpi=100)
@@ -33,16 +33,16 @@ def draw(result, path):
 
 
 def _histogram(panel, result):
-    away = sorted(ns / 1000 for ns in figures.away_under_load(
+    unserved = sorted(ns / 1000 for ns in figures.unserved_under_load(
         result['rows'], result['queue']))
-    low, high = away[0] * 0.9, max(away[-1] * 1.1, away[0] * 2)
+    low, high = unserved[0] * 0.9, max(unserved[-1] * 1.1, unserved[0] * 2)
     edges = [low * (high / low) ** (i / 40) for i in range(41)]
-    panel.hist(away, bins=edges, color='#2f6f9f')
+    panel.hist(unserved, bins=edges, color='#2f6f9f')
     panel.set_xscale('log')
-    panel.set_xlabel('microseconds away')
-    panel.set_ylabel('moves')
-    for ns, name in ((result['summary']['away-ns']['p50'], 'p50'),
-                     (result['summary']['away-ns']['p99'], 'p99')):
+    panel.set_xlabel('microseconds unserved')
+    panel.set_ylabel('remaps')
+    for ns, name in ((result['summary']['unserved-ns']['p50'], 'p50'),
+                     (result['summary']['unserved-ns']['p99'], 'p99')):
         panel.axvline(ns / 1000, color='#b5410e', linewidth=1)
         panel.annotate(name, (ns / 1000, 1), fontsize=8, color='#b5410e',
                        xycoords=('data', 'axes fraction'), xytext=(2, -9),
@@ -70,10 +70,11 @@ def _over_time(panel, result):
                  edges, baseline=None, color='#2f6f9f',
                  label='virtqueues that stay (mean)')
     panel.stairs([row['iops'][moved] for row in shown], edges, baseline=None,
-                 color='#b5410e', label=f'virtqueue {moved}, which is moved')
-    marks = [start for row, start in zip(shown, edges) if 'away-ns' in row]
+                 color='#b5410e',
+                 label=f'virtqueue {moved}, which is remapped')
+    marks = [start for row, start in zip(shown, edges) if 'unserved-ns' in row]
     panel.plot(marks, [0] * len(marks), '|', color='#20262b', markersize=8,
-               label='a move', clip_on=False)
+               label='a remap', clip_on=False)
     if _is_wide(result):
         panel.set_yscale('symlog', linthresh=100)
     panel.set_ylim(bottom=0)

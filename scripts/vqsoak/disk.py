@@ -1,7 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A disk whose virtqueues go from thread to thread."""
 
+import asyncio
+import time
+
 from vqdemo import DemoError
+
+REMAPPED = 'VIRTIO_BLK_REMAPPED'
+
+# How long a remap may take on a busy host
+PATIENCE_SECONDS = 60
 
 MOVE = 'virtio-blk-set-iothread-vq-mapping'
 
@@ -21,32 +29,50 @@ class Disk:
         self.name = name
         self.owners = owners
         self.moves = 0
-        self.away_ns = []
+        self.unserved_ns = []
 
     def give(self, owners):
         """Give its virtqueues to @owners, and see that it is so."""
-        arguments = {'device': self.name}
-        if None not in owners:
+        arguments = {'id': self.name}
+        if None in owners:
+            arguments['main-loop'] = True
+        else:
             arguments['iothread-vq-mapping'] = mapping(owners)
-        answer = self._vm.qmp(MOVE, **arguments)
+        self._vm.qmp(MOVE, **arguments)
+        answer = self._wait_remapped()
         moved = [(move['index'], move.get('from'), move.get('to'))
-                 for move in answer['moved']]
+                 for move in answer['queues']]
         wanted = [(i, old, new) for i, (old, new)
                   in enumerate(zip(self.owners, owners)) if old != new]
         if moved != wanted:
             raise DemoError(f'{self.name}: moved {moved}, not {wanted}')
-        if 'node-stays' in answer:
+        if answer['node'] not in ('same', 'moved'):
             raise DemoError(f'{self.name}: the node stays where it is: '
-                            f'{answer["node-stays"]}')
+                            f'{answer["node"]}')
         self.owners = owners
         self.moves += len(moved)
-        self.away_ns += [move['away-ns'] for move in answer['moved']]
+        self.unserved_ns += [move['unserved-ns'] for move in answer['queues']]
         self.check()
+
+    def _wait_remapped(self):
+        """The event that ends a remap; other disks' ends are waited for."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                event = self._vm.event(left)
+            except asyncio.TimeoutError:
+                break
+            if event['event'] == REMAPPED and \
+                    event['data'].get('id') == self.name:
+                return event['data']
+        waits = [queue for queue in self.queues() if 'remap' in queue]
+        raise DemoError(f'{self.name}: no {REMAPPED} within '
+                        f'{PATIENCE_SECONDS} s; still leaving: {waits}')
 
     def queues(self):
         """What QEMU says of its virtqueues."""
         return self._vm.qmp('query-virtio-blk-queues',
-                            device=self.name)[0]['queues']
+                            id=self.name)[0]['queues']
 
     def check(self):
         """Is everything as it was asked for, and well?"""

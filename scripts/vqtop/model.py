@@ -119,7 +119,8 @@ def _disk(disk, known, before, after, threads):
     for queue, was in zip(disk['queues'], olds):
         row = {key: queue[key] for key in (
             'index', 'enabled', 'iothread', 'thread-id', 'in-flight',
-            'max-in-flight', 'failed') if key in queue}
+            'max-in-flight', 'failed', 'state', 'remap', 'waiting')
+            if key in queue}
         if 'iothread' not in queue or not main_loop_serves:
             thread = threads.get(queue.get('iothread'), {})
             row.update({key: thread[key] for key in
@@ -128,7 +129,8 @@ def _disk(disk, known, before, after, threads):
             row.update(_rates(queue, was, seconds))
         rows.append(row)
     result = {key: disk[key] for key in
-              ('id', 'path', 'num-queues', 'ioeventfd-started')
+              ('id', 'path', 'num-queues', 'ioeventfd-started',
+               'remapping')
               if key in disk}
     result['main-loop-serves'] = main_loop_serves
     result['in-flight'] = sum(row['in-flight'] for row in rows)

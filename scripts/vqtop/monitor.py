@@ -25,6 +25,8 @@ LOOK_SECONDS = 0.5
 
 BASES = ('10.0', '9.0')
 
+REMAPPED = 'VIRTIO_BLK_REMAPPED'
+
 
 class CommandMissing(Exception):
     """This QEMU does not have the command."""
@@ -129,6 +131,9 @@ class Monitor:
         self._name = name
         self._library = library
         self._client = library.QMPClient()
+        # What events have said since somebody asked for it
+        self._unplugged = []
+        self._remapped = {}
         self.peer = None
 
     async def __aenter__(self):
@@ -182,18 +187,74 @@ class Monitor:
         except (self._library.QMPError, EOFError, OSError) as err:
             raise _gone() from err
 
+    def _note(self, event):
+        """Remember what @event says, if it is one that matters."""
+        data = event.get('data', {})
+        if event['event'] == 'DEVICE_DELETED':
+            self._unplugged.append(data['path'])
+        elif event['event'] == REMAPPED:
+            self._remapped[data['path']] = data
+
+    def _note_all(self):
+        for event in self._client.events.clear():
+            self._note(event)
+
     def unplugged(self):
         """QOM paths of the devices that were unplugged since the last call."""
-        return [event['data']['path'] for event in self._client.events.clear()
-                if event['event'] == 'DEVICE_DELETED']
+        self._note_all()
+        paths, self._unplugged = self._unplugged, []
+        return paths
 
-    async def idle(self, seconds):
-        """Do nothing, and notice when QEMU ends."""
+    def remapped(self, path):
+        """
+        What the last VIRTIO_BLK_REMAPPED of the disk @path since the last call
+        says, or None.
+        """
+        self._note_all()
+        return self._remapped.pop(path, None)
+
+    async def wait_remapped(self, path, seconds):
+        """
+        The same, if it comes within @seconds. None also if the disk is
+        unplugged, which ends a remap without an event.
+        """
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            await asyncio.sleep(min(left, LOOK_SECONDS))
-            if self._client.runstate != self._library.Runstate.RUNNING:
-                raise _gone()
+        while True:
+            data = self.remapped(path)
+            left = end - time.monotonic()
+            if data or left <= 0 or any(
+                    (path + '/').startswith(device + '/')
+                    for device in self._unplugged):
+                return data
+            await self._next_event(left)
+
+    async def _next_event(self, seconds):
+        """Wait for an event, for so long at most; notice when QEMU ends."""
+        try:
+            self._note(await asyncio.wait_for(
+                self._client.events.get(), min(seconds, LOOK_SECONDS)))
+        except asyncio.TimeoutError:
+            pass
+        # As in execute()
+        if asyncio.current_task().cancelling():
+            raise asyncio.CancelledError
+        if self._client.runstate != self._library.Runstate.RUNNING:
+            self._note_all()
+            raise _gone()
+
+    async def idle(self, seconds, until_remapped=None):
+        """
+        Do nothing, and notice when QEMU ends. @until_remapped: end sooner, but
+        not sooner than in so many seconds, when a disk was remapped.
+        """
+        start = time.monotonic()
+        while (left := start + seconds - time.monotonic()) > 0:
+            if until_remapped is not None and self._remapped:
+                self._remapped.clear()
+                await asyncio.sleep(max(
+                    0, start + until_remapped - time.monotonic()))
+                return
+            await self._next_event(left)
 
 
 def _gone():

@@ -57,7 +57,7 @@ class Source:
         try:
             for wanted in self._wanted:
                 self._paths |= {disk['path'] for disk in await query(
-                    'query-virtio-blk-queues', device=wanted)}
+                    'query-virtio-blk-queues', id=wanted)}
             sample = await self._ask()
         except CommandMissing:
             self._stock = True

@@ -216,14 +216,35 @@ def _disk(disk, sort, width):
     for row in used:
         name = printable(row.get('iothread', 'main loop'))
         away = disk['main-loop-serves'] and 'iothread' in row
-        rows.append({**row, 'owner': ('dim', f'({name})') if away
-                     else ('', name)})
+        rows.append({**row, 'owner': _owner(row, name, away)})
     if rows:
         lines += _grid(QUEUE_COLUMNS, _in_order(rows, sort), width)
     if idle:
         lines.append([('dim', f"{count(len(idle), 'virtqueue')} not in use: "
                        + ranges(idle))])
+    lines += [[('warn', f'virtqueue {text}')] for text in
+              map(leaving, disk['queues']) if text]
     return lines
+
+
+def _goal(row):
+    return printable(row['remap'].get('iothread', 'main loop'))
+
+
+def _owner(row, name, away):
+    """Who serves it, and where a remap under way takes it."""
+    if 'remap' in row:
+        return 'warn', f'{name}>{_goal(row)}'
+    return ('dim', f'({name})') if away else ('', name)
+
+
+def leaving(row):
+    """Why the virtqueue @row has not left its thread, None if it need not."""
+    if 'remap' not in row:
+        return None
+    return (f"{row['index']} ({printable(row.get('state', 'leaving'))}) waits "
+            f"for {count(row['remap']['requests'], 'request')}, from "
+            f"{printable(row.get('iothread', 'main loop'))} to {_goal(row)}")
 
 
 def text(block, about, sort, width, notes=()):

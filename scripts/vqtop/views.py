@@ -26,6 +26,8 @@ def choose(options, source, stop):
 class JsonLines(contextlib.AbstractContextManager):
     """An object per block, each on a line."""
 
+    refreshes = False
+
     def __init__(self, source):
         self._source = source
 
@@ -42,6 +44,8 @@ class JsonLines(contextlib.AbstractContextManager):
 
 class Text(contextlib.AbstractContextManager):
     """One block after another; what is missing is said once."""
+
+    refreshes = False
 
     def __init__(self, source, sort):
         self._source = source
@@ -67,6 +71,9 @@ class Text(contextlib.AbstractContextManager):
 
 class Live(contextlib.AbstractContextManager):
     """A terminal, refreshed in place, with keys."""
+
+    # Also when a disk has been remapped, before the interval ends
+    refreshes = True
 
     def __init__(self, source, options, stop):
         self._source = source

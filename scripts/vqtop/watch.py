@@ -13,6 +13,9 @@ from .source import Source
 # Signals that end it, and the exit status then
 SIGNALS = {signal.SIGINT: 0, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
+# The shortest interval that is worth a refresh
+REFRESH_SECONDS = 0.1
+
 
 def catch_signals(stop):
     """Let a signal call @stop with the exit status."""
@@ -56,7 +59,8 @@ async def _sample(monitor, source, options, view, history):
         # Late is late: no samples in a hurry to make up for it
         due = max(due + options.interval,
                   time.monotonic() + options.interval / 2)
-        await monitor.idle(due - time.monotonic())
+        await monitor.idle(due - time.monotonic(),
+                           REFRESH_SECONDS if view.refreshes else None)
         after = await source.sample()
         block = model.make_block(before, after)
         if options.png:

@@ -50,14 +50,15 @@ class Loads(unittest.TestCase):
         """other disks count; those of the main loop are not to be moved"""
         disks = [disk('d', queue(0, 'a')), disk('e', queue(0, 'a')),
                  disk('f', queue(0)),
-                 disk('g', queue(0, 'a'), started=False)]
+                 disk('g', queue(0, 'a'), started=False),
+                 disk('h', queue(0, 'a'), remapping=True)]
         queues, _threads = loads.make(block(disks, disks), None,
                                       {disks[0]['path']})
         self.assertEqual({q.disk: q.movable for q in queues},
-                         {'d': True, 'e': False, 'f': False})
+                         {'d': True, 'e': False, 'f': False, 'h': False})
         queues, _threads = loads.make(block(disks, disks))
         self.assertEqual({q.disk: q.movable for q in queues},
-                         {'d': True, 'e': True, 'f': False})
+                         {'d': True, 'e': True, 'f': False, 'h': False})
 
     def test_mapping(self):
         """the mapping that is, but for one"""

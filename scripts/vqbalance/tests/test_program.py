@@ -8,7 +8,8 @@ import time
 
 from vqtap import PATIENCE
 from vqtop.tests import test_program
-from vqtop.tests.fake_qemu import disk, iothread, queue
+from vqtop.tests.fake_qemu import (disk, iothread, path_of, queue,
+                                    remapped)
 
 QUERY = 'query-virtio-blk-queues'
 MOVE = 'virtio-blk-set-iothread-vq-mapping'
@@ -27,15 +28,52 @@ class FakeVm:
         self.mappings = []
         self.owners = ['iothread0'] * 4
         self.refuse = None
+        self.end = self.end_after
+        self.qemu = None
+        # Of virtqueues that are leaving, by index
+        self.goals = {}
+        self.remapping = False
         self._turn = 0
 
-    def _queues(self, _arguments):
+    def _queues(self, arguments):
         self._turn += 1
         tid = os.getpid()
-        return [disk('disk0', *(
-            queue(i, owner, tid, read=1000 * self._turn * (i < 3))
-            for i, owner in enumerate(self.owners))),
+        disks = [disk('disk0', *(
+            queue(i, owner, tid, read=1000 * self._turn * (i < 3),
+                  **({'state': 'leaving', 'in_flight': 3, 'remap': {
+                      'iothread': self.goals[i], 'requests': 3}}
+                     if i in self.goals else {}))
+            for i, owner in enumerate(self.owners)),
+            remapping=self.remapping),
             disk('disk1', queue(0, None, tid, read=9000 * self._turn))]
+        wanted = arguments.get('id')
+        return [found for found in disks
+                if wanted in (None, found['id'], found['path'])]
+
+    def end_after(self, event):
+        """The event comes after the reply, as it does mostly."""
+        self.qemu.late_events.append(event)
+
+    def end_before(self, event):
+        """The event comes before the reply."""
+        self.qemu.events.append(event)
+
+    def end_never(self, event):
+        """A request does not complete."""
+        self.remapping = True
+        for item in event['data']['queues']:
+            self.owners[item['index']] = item['from']
+            self.goals[item['index']] = item['to']
+
+    def arrive(self):
+        """What end_never() has begun ends."""
+        self.owners = [self.goals.get(i, owner)
+                       for i, owner in enumerate(self.owners)]
+        event = remapped('disk0', *((i, 'iothread0', goal, 9000000000)
+                                    for i, goal in self.goals.items()))
+        self.goals = {}
+        self.remapping = False
+        self.qemu.events.append(event)
 
     def _move(self, arguments):
         if self.refuse:
@@ -43,11 +81,13 @@ class FakeVm:
         owners = {i: item['iothread']
                   for item in arguments['iothread-vq-mapping']
                   for i in item['vqs']}
-        self.mappings.append((arguments['device'], owners))
-        moved = [{'index': i, 'from': old, 'to': owners[i], 'away-ns': 41000}
-                 for i, old in enumerate(self.owners) if old != owners[i]]
+        self.mappings.append((arguments['id'], owners))
+        event = remapped('disk0', *(
+            (i, old, owners[i], 41000)
+            for i, old in enumerate(self.owners) if old != owners[i]))
         self.owners = [owners[i] for i in sorted(owners)]
-        return {'moved': moved}
+        self.end(event)
+        return {}
 
     def answers(self):
         """For FakeQemu."""
@@ -67,7 +107,7 @@ class BalanceTest(test_program.ProgramTest):
     def balance(self, *options, vm=None):
         """(what it prints, the VM afterwards, what was sent to it)."""
         vm = vm or FakeVm()
-        qemu = self.serve(vm.answers())
+        qemu = vm.qemu = self.serve(vm.answers())
         process = self.start(*FAST, *options, self.socket)
         output, errors = process.communicate(timeout=PATIENCE)
         qemu.close()
@@ -77,7 +117,7 @@ class BalanceTest(test_program.ProgramTest):
 
 class Program(BalanceTest):
     def test_balances(self):
-        """it moves two of three, a line each, and rests"""
+        """it moves two of three, a line each, and then no more"""
         output, vm, _sent = self.balance('--count', '12')
         self.assertEqual(len(vm.mappings), 2)
         self.assertEqual(vm.owners[0], 'iothread0')
@@ -86,9 +126,9 @@ class Program(BalanceTest):
         lines = [line for line in output.splitlines() if ' moves ' in line]
         self.assertEqual(len(lines), 2)
         self.assertRegex(lines[0], r'^\d\d:\d\d:\d\d moves disk0 virtqueue 1 '
-                         'from iothread0 to iothread1, away for 41 us: '
+                         'from iothread0 to iothread1, unserved for 41 us: '
                          'iothread0 has 3.00 times the mean, ')
-        self.assertRegex(output.splitlines()[-1], ' rests: the busiest of 3 ')
+        self.assertRegex(output.splitlines()[-1], ' no move: the busiest of 3 ')
 
     def test_whole_mapping(self):
         """each virtqueue is sent, with one that is changed"""
@@ -122,8 +162,9 @@ class Program(BalanceTest):
         self.assertAlmostEqual(blocks[4]['imbalance'], 1)
         move = blocks[1]['move']
         self.assertEqual((move['disk'], move['index'], move['from'],
-                          move['to'], move['away-ns']),
-                         ('disk0', 1, 'iothread0', 'iothread1', 41000))
+                          move['to'], move['unserved-ns'], move['node']),
+                         ('disk0', 1, 'iothread0', 'iothread1', 41000,
+                          'same'))
 
     def test_iothreads(self):
         """--iothreads: no others get anything"""
@@ -137,7 +178,7 @@ class Program(BalanceTest):
         answers = vm.answers()
         answers[QUERY] = lambda arguments: [
             found for found in vm.answers()[QUERY]({})
-            if arguments.get('device') in (None, found['id'])]
+            if arguments.get('id') in (None, found['id'])]
         self.serve(answers)
         process = self.start(*FAST, '--device', 'disk1', '--count', '4',
                              self.socket)
@@ -152,7 +193,7 @@ class Program(BalanceTest):
         process = self.start('--interval', '0.3', '--count', '3', self.socket)
         output, errors = process.communicate(timeout=PATIENCE)
         self.assertEqual((process.returncode, errors), (0, ''))
-        self.assertRegex(output, r'rests: .* but runs for \d+ % of the time')
+        self.assertRegex(output, r'no move: .* but runs for \d+ % of the time')
 
     def test_refused(self):
         """a move that QEMU refuses is told, and not tried again at once"""
@@ -171,7 +212,7 @@ class Program(BalanceTest):
         answers = vm.answers()
 
         def queues(arguments):
-            if 'device' in arguments:
+            if 'id' in arguments:
                 vm.owners = ['iothread2'] * 4
             return FakeVm.answers(vm)[QUERY](arguments)
 
@@ -179,8 +220,194 @@ class Program(BalanceTest):
         self.serve(answers)
         process = self.start(*FAST, '--once', self.socket)
         output, _errors = process.communicate(timeout=PATIENCE)
-        self.assertIn('it was mapped anew meanwhile', output)
+        self.assertIn('it was remapped meanwhile', output)
         self.assertEqual(vm.mappings, [])
+
+    def test_numbers(self):
+        """a number that is too small is told so"""
+        for options, text in ((('--threshold', '0.5'),
+                               '0.5 must be at least 1.01'),
+                              (('--min-cpu', '101'),
+                               '101 must be at least 0 and less than 101')):
+            process = self.start(*options, 'x')
+            _output, errors = process.communicate(timeout=PATIENCE)
+            self.assertIn(text, errors)
+
+
+class Ends(BalanceTest):
+    """How a remap ends, or does not."""
+
+    def test_before(self):
+        """the event may come before the reply"""
+        vm = FakeVm()
+        vm.end = vm.end_before
+        output, vm, _sent = self.balance('--once', vm=vm)
+        self.assertIn('to iothread1, unserved for 41 us: ', output)
+
+    def test_never(self):
+        """without an event: what is leaving, and no other move of the disk"""
+        vm = FakeVm()
+        vm.end = vm.end_never
+        start = time.monotonic()
+        output, vm, _sent = self.balance('--count', '8', '--wait', '0.3',
+                                         vm=vm)
+        self.assertLess(time.monotonic() - start, 15)
+        self.assertEqual(len(vm.mappings), 1)
+        lines = output.splitlines()
+        self.assertRegex(lines[1], (
+            'moves disk0 virtqueue 1 from iothread0 to iothread1, which has '
+            r'not ended in time: virtqueue 1 \(leaving\) waits for 3 '
+            'requests, from iothread0 to iothread1: iothread0 '))
+        self.assertIn('no move: ', lines[2])
+        self.assertEqual(len(lines), 3)
+
+    def test_late(self):
+        """an end that comes late is told, and moves go on"""
+        vm = FakeVm()
+        vm.end = vm.end_never
+        answers = vm.answers()
+        queues, since = answers[QUERY], 0
+
+        def query(arguments):
+            nonlocal since
+            since += vm.remapping
+            if since == 5:
+                vm.end = vm.end_after
+                vm.arrive()
+            return queues(arguments)
+
+        answers[QUERY] = query
+        for as_json in (False, True):
+            vm.__init__()
+            vm.end, since = vm.end_never, 0
+            vm.qemu = self.serve(answers)
+            process = self.start(*FAST, *['--json'] * as_json, '--wait', '0.2',
+                                 '--count', '14', self.socket)
+            output, errors = process.communicate(timeout=PATIENCE)
+            vm.qemu.close()
+            self.assertEqual((process.returncode, errors), (0, ''))
+            self.assertEqual(len(vm.mappings), 2)
+            if not as_json:
+                self.assertRegex(output, r'\n[\d:]+ disk0 virtqueue 1 has '
+                                 r'arrived, unserved for 9000000 us\n')
+                continue
+            blocks = [json.loads(line) for line in output.splitlines()]
+            self.assertIn('leaving', next(
+                item['move'] for item in blocks if 'move' in item))
+            self.assertEqual([item['move'] for item in blocks
+                              if item['verdict'] == 'arrived'],
+                             [{'disk': 'disk0', 'index': 1, 'node': 'same',
+                               'unserved-ns': 9000000000}])
+
+    def test_other_disk(self):
+        """the event of another disk is no end"""
+        vm = FakeVm()
+
+        def end(event):
+            vm.qemu.late_events.append(remapped('disk1', (0, None, None, 5)))
+            vm.end_never(event)
+
+        vm.end = end
+        output, vm, _sent = self.balance('--once', '--wait', '0.3', vm=vm)
+        self.assertIn('has not ended in time: virtqueue 1 (leaving)', output)
+
+    def test_event_of_before(self):
+        """the event of a remap before this one is no end"""
+        vm = FakeVm()
+
+        def end(event):
+            # It was on its way when the command was sent
+            vm.qemu.events.append(remapped(
+                'disk0', (1, 'iothread2', 'iothread0', 7000)))
+            vm.end_never(event)
+
+        vm.end = end
+        output, vm, _sent = self.balance('--once', '--wait', '0.3', vm=vm)
+        self.assertIn('has not ended in time: virtqueue 1 (leaving)', output)
+
+    def test_replaced(self):
+        """somebody else's remap replaces it: one event for both"""
+        vm = FakeVm()
+
+        def end(event):
+            vm.owners = ['iothread2'] * 4
+            event['data']['queues'] = [
+                {'index': i, 'from': 'iothread0', 'to': 'iothread2',
+                 'unserved-ns': 5000} for i in range(4)]
+            vm.end_after(event)
+
+        vm.end = end
+        output, vm, _sent = self.balance('--once', vm=vm)
+        self.assertIn('cannot move disk0 virtqueue 1 from iothread0 to '
+                      'iothread1, somebody else has remapped it meanwhile: ',
+                      output)
+
+    def test_not_ours(self):
+        """a disk that somebody else is remapping stays"""
+        vm = FakeVm()
+        vm.remapping = True
+        _output, vm, sent = self.balance('--count', '6', vm=vm)
+        self.assertNotIn(MOVE, sent)
+        # And if it has begun between the sample and the move
+        vm = FakeVm()
+        answers = vm.answers()
+        queues = answers[QUERY]
+
+        def query(arguments):
+            vm.remapping = 'id' in arguments
+            return queues(arguments)
+
+        answers[QUERY] = query
+        qemu = self.serve(answers)
+        process = self.start(*FAST, '--once', self.socket)
+        output, _errors = process.communicate(timeout=PATIENCE)
+        self.assertIn('cannot move disk0 virtqueue 1 from iothread0 to '
+                      'iothread1, somebody else remaps the disk: ', output)
+        self.assertNotIn(MOVE, qemu.commands)
+
+    def test_node(self):
+        """a block node that has not followed is told"""
+        for node, text in (('in-use', 'another user holds it where it is'),
+                           ('busy', 'requests or block jobs did not come')):
+            vm = FakeVm()
+
+            def end(event, node=node, vm=vm):
+                event['data']['node'] = node
+                vm.end_after(event)
+
+            vm.end = end
+            output, _vm, _sent = self.balance('--once', vm=vm)
+            self.assertIn(f'unserved for 41 us (its block node stays: {text}',
+                          output)
+
+    def test_unplugged(self):
+        """a disk that is unplugged meanwhile has no event, and no wait"""
+        vm = FakeVm()
+        answers = vm.answers()
+        queues = answers[QUERY]
+
+        def end(event):
+            vm.end_never(event)
+            vm.qemu.late_events.append({
+                'event': 'DEVICE_DELETED', 'timestamp': {}, 'data': {
+                    'device': 'disk0', 'path': '/machine/peripheral/disk0'}})
+
+        def query(arguments):
+            if vm.remapping and arguments:
+                return {'error': {'class': 'DeviceNotFound', 'desc':
+                                  f"Device '{path_of('disk0')}' not found"}}
+            return queues(arguments)
+
+        vm.end = end
+        answers[QUERY] = query
+        vm.qemu = self.serve(answers)
+        start = time.monotonic()
+        process = self.start(*FAST, '--once', '--wait', '60', self.socket)
+        output, errors = process.communicate(timeout=PATIENCE)
+        self.assertEqual((process.returncode, errors), (0, ''))
+        self.assertLess(time.monotonic() - start, 25)
+        self.assertIn("QEMU says: Device '/machine/peripheral/disk0/virtio-"
+                      "backend' not found: ", output)
 
 
 class Errors(BalanceTest):
@@ -208,6 +435,26 @@ class Errors(BalanceTest):
         self.serve(answers)
         self.must_fail(f'this QEMU has no {MOVE}', self.socket)
 
+    def test_old(self):
+        """a former version of the series: no event, other arguments"""
+        vm = FakeVm()
+        answers = vm.answers()
+        queues = answers[QUERY]
+
+        def old(arguments):
+            if 'id' in arguments:
+                return {'error': {'class': 'GenericError', 'desc':
+                                  "Parameter 'id' is unexpected"}}
+            return [{key: value for key, value in found.items()
+                     if key != 'remapping'} for found in queues(arguments)]
+
+        answers[QUERY] = old
+        qemu = self.serve(answers)
+        for options in ((), ('--device', 'disk0')):
+            self.must_fail('this QEMU has no event VIRTIO_BLK_REMAPPED; it '
+                           'is of a former version', *options, self.socket)
+        self.assertNotIn(MOVE, qemu.commands)
+
     def test_ends(self):
         """the end of QEMU is one line, between intervals and in a move"""
         qemu = self.serve(FakeVm().answers())
@@ -229,7 +476,8 @@ class Errors(BalanceTest):
 
     def test_signals(self):
         """Ctrl-C ends it with status 0, SIGTERM with 143"""
-        qemu = self.serve(FakeVm().answers())
+        vm = FakeVm()
+        qemu = vm.qemu = self.serve(vm.answers())
         for number, status in ((signal.SIGINT, 0), (signal.SIGTERM, 143)):
             start = len(qemu.commands)
             process = self.start(*FAST, self.socket)

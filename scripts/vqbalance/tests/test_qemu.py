@@ -39,5 +39,5 @@ class Balance(QemuTest):
         self.assertEqual(len({move['index'] for move in moves} & {0, 4, 8}),
                          2)
         for move in moves:
-            self.assertGreater(move['away-ns'], 0)
+            self.assertGreater(move['unserved-ns'], 0)
         self.assertEqual(len({move['to'] for move in moves}), 2)

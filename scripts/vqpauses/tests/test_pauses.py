@@ -13,31 +13,31 @@ from vqtop.tests.test_program import ProgramTest
 from vqtop.tests.test_qemu import OURS
 
 
-def row(rates, away=None):
+def row(rates, unserved=None):
     """Half an interval."""
     return {'seconds': 0.05, 'iops': rates,
-            **({} if away is None else {'away-ns': away})}
+            **({} if unserved is None else {'unserved-ns': unserved})}
 
 
 class Figures(unittest.TestCase):
     def test_under_load(self):
-        """only moves of a virtqueue that is busy before and after count"""
+        """only remaps of a virtqueue that is busy before and after count"""
         rows = [row([10, 9000]), row([10, 9000], 1), row([10, 9000]),
                 row([10, 0], 2), row([10, 0]), row([10, 9000], 3)]
-        self.assertEqual(figures.away_under_load(rows, 1), [1])
+        self.assertEqual(figures.unserved_under_load(rows, 1), [1])
         self.assertEqual(figures.summary(rows, 1)['without-load'], 2)
 
     def test_summary(self):
-        """percentiles, and the others' rates with and without a move"""
+        """percentiles, and the others' rates with and without a remap"""
         rows = []
         for i in range(101):
             rows += [row([100, 9000, 20]), row([50, 9000, 20], i * 20000)]
         found = figures.summary(rows, 1)
-        self.assertEqual(found['moves'], 101)
-        self.assertEqual(found['away-ns'], {
+        self.assertEqual(found['remaps'], 101)
+        self.assertEqual(found['unserved-ns'], {
             'p50': 1000000, 'p90': 1800000, 'p99': 1980000, 'max': 2000000})
         self.assertEqual(found['over-1ms'], 50)
-        self.assertEqual(found['staying-iops-with-move']['p50'], 70)
+        self.assertEqual(found['staying-iops-with-remap']['p50'], 70)
         self.assertEqual(found['staying-iops-without']['p50'], 120)
 
     def test_never_busy(self):
@@ -78,10 +78,11 @@ class Program(ProgramTest):
                              '--options', '--depth 64 --hot 1', '--out', out)
         output, errors = process.communicate(timeout=PATIENCE)
         self.assertEqual((process.returncode, errors), (0, ''))
-        self.assertRegex(output, r'^\d+ moves under load; away for p50 ')
+        self.assertRegex(output, r'^\d+ remaps under load; unserved for p50 ')
         with open(f'{out}.json', encoding='utf-8') as file:
             result = json.load(file)
         self.assertEqual(len(result['rows']), 120)
         for item in result['rows'][1::2]:
-            self.assertGreater(item['away-ns'], 0)
+            self.assertGreater(item['unserved-ns'], 0)
+            self.assertGreaterEqual(item['event-ns'], item['reply-ns'])
         self.assertTrue(os.path.exists(f'{out}.png'))

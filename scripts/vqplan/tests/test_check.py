@@ -319,7 +319,8 @@ class Check(ProgramTest):
                       form[:-1]), '9 IOThreads for 4 virtqueues')
         for values, *patterns in (
                 ({'x-iothreads': 5},
-                 'line 1, x: 5 IOThreads for 4 virtqueues: QEMU refuses that; say x-iothreads=4'),
+                 'line 1, x: 5 IOThreads for 4 virtqueues: QEMU refuses '
+                 'that; say x-iothreads=4'),
                 ({'x-iothreads': 2, 'x-data-plane': True},
                  'it has x-iothreads and x-data-plane; QEMU refuses'),
                 ({'x-iothreads': 2, 'iothread': 'a'},

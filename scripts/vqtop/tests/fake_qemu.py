@@ -12,10 +12,16 @@ from ..model import KINDS
 GREETING = {'QMP': {'version': {'qemu': {'major': 9, 'minor': 0, 'micro': 0},
                                 'package': ''}, 'capabilities': ['oob']}}
 
+# Arguments of our commands; others are refused as QEMU does
+KNOWN = {'query-virtio-blk-queues': ('id',),
+         'virtio-blk-set-iothread-vq-mapping': (
+             'id', 'iothread-vq-mapping', 'main-loop')}
+
 
 def queue(index, iothread=None, tid=1, enabled=True, **totals):
     """An item of "queues"; of @totals, read= and the like are requests."""
     item = {'index': index, 'enabled': enabled, 'thread-id': tid,
+            'state': 'attached', 'waiting': 0,
             'in-flight': 0, 'max-in-flight': 0, 'failed': 0,
             'notifications': 0, 'polls': 0, 'batches': 0, 'max-batch': 0,
             'interrupts': 0,
@@ -29,11 +35,25 @@ def queue(index, iothread=None, tid=1, enabled=True, **totals):
     return item
 
 
-def disk(name, *queues, started=True):
+def path_of(name):
+    """QOM path of the disk @name."""
+    return f'/machine/peripheral/{name}/virtio-backend'
+
+
+def disk(name, *queues, started=True, remapping=False):
     """An item of what query-virtio-blk-queues returns."""
-    return {'id': name, 'path': f'/machine/peripheral/{name}/virtio-backend',
+    return {'id': name, 'path': path_of(name),
             'num-queues': len(queues), 'ioeventfd-started': started,
-            'queues': list(queues)}
+            'remapping': remapping, 'queues': list(queues)}
+
+
+def remapped(name, *queues, node='same'):
+    """The event for the disk @name; @queues: (index, from, to, unserved ns)"""
+    return {'event': 'VIRTIO_BLK_REMAPPED', 'timestamp': {},
+            'data': {'id': name, 'path': path_of(name), 'node': node,
+                     'queues': [{'index': index, 'from': old, 'to': new,
+                                 'unserved-ns': ns}
+                                for index, old, new, ns in queues]}}
 
 
 def iothread(name, tid):
@@ -44,7 +64,7 @@ def iothread(name, tid):
 def block_stats(name, reads):
     """An item of what query-blockstats returns."""
     return {'device': '', 'node-name': 'drive0',
-            'qdev': f'/machine/peripheral/{name}/virtio-backend',
+            'qdev': path_of(name),
             'stats': {'rd_operations': reads, 'rd_bytes': 4096 * reads,
                       'wr_operations': 0, 'wr_bytes': 0,
                       'flush_operations': 0}}
@@ -74,7 +94,9 @@ class FakeQemu:
 
     def __init__(self, path, answers=None, greeting=None, last=None):
         self.commands = []
+        # Sent before, or after, the next answer
         self.events = []
+        self.late_events = []
         self._answers = {'qmp_capabilities': {}, 'query-name': {},
                          'query-cpus-fast': [], 'query-iothreads': [],
                          **(answers or {})}
@@ -95,6 +117,10 @@ class FakeQemu:
             os.unlink(self._path)
         self._listener.close()
         self._thread.join(5)
+
+    def send(self, event):
+        """Now, while no command is being answered."""
+        self._client.sendall((json.dumps(event) + '\r\n').encode())
 
     def hang_up(self):
         """End the connection with the client."""
@@ -120,7 +146,8 @@ class FakeQemu:
         answer = self._answer(request)
         if 'id' in request:
             answer['id'] = request['id']
-        messages, self.events = [*self.events, answer], []
+        messages = [*self.events, answer, *self.late_events]
+        self.events, self.late_events = [], []
         return ''.join(json.dumps(item) + '\r\n' for item in messages)
 
     def _answer(self, request):
@@ -129,8 +156,13 @@ class FakeQemu:
             return {'error': {'class': 'CommandNotFound', 'desc':
                               f'The command {command} has not been found'}}
         answer = self._answers[command]
+        arguments = request.get('arguments', {})
+        for name in arguments:
+            if name not in KNOWN.get(command, arguments):
+                return {'error': {'class': 'GenericError', 'desc':
+                                  f"Parameter '{name}' is unexpected"}}
         if callable(answer):
-            answer = answer(request.get('arguments', {}))
+            answer = answer(arguments)
         return dict(answer) if 'error' in answer else {'return': answer}
 
 
@@ -141,7 +173,7 @@ def busy_vm():
 
     def queues(arguments):
         nonlocal turn
-        wanted = arguments.get('device')
+        wanted = arguments.get('id')
         if wanted not in (None, 'disk0'):
             return {'error': {'class': 'DeviceNotFound', 'desc':
                               f"Device '{wanted}' not found"}}

@@ -11,9 +11,7 @@ import tempfile
 import time
 import unittest
 
-from vqtap import PATIENCE
-
-from .fake_qemu import FakeQemu, busy_vm, stock_vm
+from .fake_qemu import FakeQemu, busy_vm, remapped, stock_vm
 
 SCRIPTS = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
@@ -185,6 +183,27 @@ class Program(ProgramTest):
             'data': {'device': 'disk0', 'path': '/machine/peripheral/disk0'}})
         output, _errors = process.communicate(timeout=PATIENCE)
         self.assertNotIn('iops', json.loads(output))
+
+    def test_remapped(self):
+        """intervals of --json stay as they were asked for"""
+        qemu = self.serve(busy_vm())
+        process = self.start('--json', '--count', '1', '--interval', '1',
+                             self.socket)
+        self.wait_for_sample(qemu)
+        qemu.send(remapped('disk0', (1, 'iothread1', 'iothread0', 9)))
+        output, _errors = process.communicate(timeout=PATIENCE)
+        self.assertGreater(json.loads(output)['seconds'], 0.9)
+
+    def test_former(self):
+        """of a former version of the series --device is not understood"""
+        answers = busy_vm()
+        answers['query-virtio-blk-queues'] = lambda arguments: (
+            {'error': {'class': 'GenericError', 'desc':
+                       "Parameter 'id' is unexpected"}} if arguments else [])
+        self.serve(answers)
+        self.assertIn('QEMU 9.0.0', self.top('--once'))
+        self.must_fail("Parameter 'id' is unexpected", '--device', 'disk0',
+                       self.socket)
 
     def test_ends_between(self):
         """the end of QEMU is noticed at once, not at the next sample"""

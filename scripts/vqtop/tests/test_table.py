@@ -97,6 +97,40 @@ class Text(unittest.TestCase):
         self.assertEqual(lines[-2].split(), (
             '0 (iothread0) 10 - - 5 0 2 0.0 0 0 - 0 0 0 0').split())
 
+    def test_leaving(self):
+        """a remap under way: from where to where, and what it waits for"""
+        def items(turn):
+            return [disk('disk0', queue(0, 'iothread0', 10, read=100 * turn),
+                         queue(1, 'iothread0', 10, read=9 * turn, in_flight=3,
+                               state='leaving', remap={
+                                   'iothread': 'io\033[1m', 'requests': 3}),
+                         queue(2, 'iothread1', 11, enabled=False,
+                               state='evicting', remap={'requests': 1}),
+                         remapping=True)]
+        for width in (79, 200):
+            shown = text(model.make_block(sample(0, items(0)),
+                                          sample(1, items(1))), width=width)
+            self.assertRegex(shown, r'\n +1 iothread0>io\?\[1m +')
+            self.assertIn('\nvirtqueue 1 (leaving) waits for 3 requests, from '
+                          'iothread0 to io?[1m\n', shown)
+            self.assertIn('\nvirtqueue 2 (evicting) waits for 1 request, from '
+                          'iothread1 to main loop\n', shown)
+            self.assertRegex(shown, r'\n +0 iothread0 +')
+
+    def test_former(self):
+        """a QEMU of a former version says nothing of remaps"""
+        def items(turn):
+            found = disks(turn)
+            for item in found:
+                del item['remapping']
+                for row in item['queues']:
+                    del row['state'], row['waiting']
+            return found
+        block = model.make_block(
+            sample(0, items(0), threads={9: 0, 10: 0, 11: 0}),
+            sample(1, items(1), threads={9: .02, 10: .31, 11: .95}))
+        self.assertEqual(text(block, width=79), NARROW)
+
     def test_stock(self):
         """what stock QEMU has"""
         block = model.make_block(

@@ -10,9 +10,7 @@ import sys
 import termios
 import time
 
-from .fake_qemu import busy_vm
-from vqtap import PATIENCE
-
+from .fake_qemu import busy_vm, remapped
 from .test_program import SCRIPTS, SHORT, ProgramTest
 
 HIDE, SHOW, HOME = '\033[?25l', '\033[?25h', '\033[H'
@@ -106,6 +104,33 @@ class Screen(ProgramTest):
         self.assertRegex(terminal.output, COLOUR)
         self.assertTrue(terminal.output.endswith('\r\n' + SHOW))
         self.assertTrue(terminal.has_line_mode())
+
+    def test_remapped(self):
+        """the end of a remap is shown at once, not at the next interval"""
+        terminal = Terminal('--interval', '60', self.socket)
+        self.addCleanup(terminal.close)
+        terminal.read('first figures in 60 s')
+        self.wait_for_sample(self.qemu)
+        self.qemu.send({'event': 'RESUME', 'timestamp': {}})
+        time.sleep(0.5)
+        asked = len(self.qemu.commands)
+        self.qemu.send(remapped('disk0', (1, 'iothread1', 'iothread0', 9)))
+        terminal.read('imbalance 2.00 over 4 virtqueues')
+        # One sample, however many disks were remapped
+        self.assertEqual(self.qemu.commands[asked:],
+                         ['query-iothreads', 'query-virtio-blk-queues'])
+
+    def test_remapped_often(self):
+        """events in a row are no reason to hurry"""
+        terminal = Terminal('--interval', '60', self.socket)
+        self.addCleanup(terminal.close)
+        terminal.read('first figures in 60 s')
+        self.wait_for_sample(self.qemu)
+        start, asked = time.monotonic(), len(self.qemu.commands)
+        while time.monotonic() < start + 1:
+            self.qemu.send(remapped('disk0', (1, 'a', 'b', 9)))
+            time.sleep(0.005)
+        self.assertLess(len(self.qemu.commands) - asked, 30)
 
     def test_no_color(self):
         """NO_COLOR: in place, without colour"""
