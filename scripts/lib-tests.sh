@@ -14,6 +14,7 @@ qtests=(
     virtio-blk-vq-mapping-test virtio-blk-lifetime-test virtio-blk-hotplug-test
     virtio-blk-start-stop-test virtio-blk-migration-test virtio-blk-hostile-test
     virtio-blk-queues-test virtio-blk-monitor-test virtio-blk-own-iothreads-test
+    virtio-blk-bad-input-test
     virtio-blk-fast-path-test virtio-blk-fast-path-changes-test
     virtio-blk-fast-path-stats-test virtio-blk-guest-ram-test
     virtio-blk-jobs-test virtio-blk-remap-test virtio-blk-remap-slow-test

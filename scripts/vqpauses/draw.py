@@ -25,7 +25,8 @@ def draw(result, path):
     found = result['summary']['unserved-ns']
     figure.suptitle(
         f"QEMU {result['qemu']['version']}, vq-load {result['options']}: "
-        f"{result['summary']['remaps']} remaps of virtqueue {result['queue']}, "
+        f"{result['summary']['remaps']} remaps of virtqueue "
+        f"{result['queue']}, "
         f"p50 {found['p50'] / 1000:.0f} us, p99 {found['p99'] / 1000:.0f} us, "
         f"max {found['max'] / 1000:.0f} us", fontsize=11)
     figure.savefig(path, format='png', dpi=100)
