@@ -398,6 +398,6 @@ int main(int argc, char **argv)
     qtest_add_func("/virtio-blk-remap/own-iothreads", test_own_iothreads);
     qtest_add_func("/virtio-blk-remap/waiting", test_waiting);
     qtest_add_func("/virtio-blk-remap/pending-unplug", test_pending_unplug);
-    qtest_add_func("/virtio-blk-remap/node-stays", test_node_stays);
+    qtest_add_func("/virtio-blk-remap/node-in-use", test_node_stays);
     return g_test_run();
 }
