@@ -6,7 +6,7 @@
 
 # Ours, in tests/unit and tests/qtest
 unit=(
-    test-vq-plan test-vq-mapping-fuzz test-block-multi-iothread
+    test-vq-plan test-vq-mapping-fuzz test-vq-state test-block-multi-iothread
     test-throttle-multi-iothread test-graph-multi-iothread test-fdmon-multi-thread
     test-aio-polling
 )
