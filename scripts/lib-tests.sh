@@ -21,6 +21,7 @@ qtests=(
     virtio-blk-own-remap-test virtio-blk-restart-test
     virtio-blk-late-resize-test virtio-bus-master-test virtio-device-memory-test
     virtio-limits-test virtio-nested-pop-test
+    virtio-blk-own-remap-test virtio-blk-states-test
     virtio-error-test block-multi-iothread-test vq-load-test vq-queues-load-test
     virtio-blk-fast-path-stats-test
     virtio-blk-fast-path-stats-test virtio-blk-fast-path-qemu-io-test
