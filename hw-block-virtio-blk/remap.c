@@ -50,6 +50,7 @@ struct VqMove {
     VqMovePhase phase;
     QEMUTimer timer;        /* in phases other than QUEUES: look again */
     int64_t deadline_ns;    /* of the phase */
+    bool entered;           /* is the event loop run on its behalf? */
     GSList *jobs;           /* of the node, paused */
     BlockDriverState *bs;   /* quiesced; counted reference */
     VqMoveQueue queues[];
@@ -155,18 +156,21 @@ VirtioBlkQueueRemap *virtio_blk_remap_query(VirtIOBlkQueue *q)
     return info;
 }
 
-/* Let go of the node and its jobs, and of time */
+/*
+ * Let go of the node and its jobs, and of time. These may be the last references
+ * to them, and their end runs the event loop.
+ */
 static void remap_release_node(VqMove *move)
 {
     timer_del(&move->timer);
+    move->phase = VQ_MOVE_QUEUES;
+    move->entered = true;
     if (move->bs) {
         bdrv_drained_end(move->bs);
-        bdrv_unref(move->bs);
-        move->bs = NULL;
+        bdrv_unref(g_steal_pointer(&move->bs));
     }
-    node_jobs_resume(move->jobs);
-    move->jobs = NULL;
-    move->phase = VQ_MOVE_QUEUES;
+    node_jobs_resume(g_steal_pointer(&move->jobs));
+    move->entered = false;
 }
 
 void virtio_blk_remap_interrupt(VirtIOBlock *s)
@@ -280,14 +284,17 @@ static bool remap_node_is_busy(VqMove *move)
 static VirtioBlkRemapNode remap_move_node(VqMove *move)
 {
     VirtIOBlock *s = move->s;
+    int r;
 
     if (blk_bs(s->conf.conf.blk) != move->bs) {
         return VIRTIO_BLK_REMAP_NODE_BUSY;
     }
-    return blk_set_aio_context(s->conf.conf.blk,
-                               vq_owners_get_aio_context(s->owners, 0),
-                               NULL) == 0 ? VIRTIO_BLK_REMAP_NODE_MOVED
-                                          : VIRTIO_BLK_REMAP_NODE_IN_USE;
+    /* But for those who read the graph */
+    move->entered = true;
+    r = blk_set_aio_context(s->conf.conf.blk,
+                            vq_owners_get_aio_context(s->owners, 0), NULL);
+    move->entered = false;
+    return r == 0 ? VIRTIO_BLK_REMAP_NODE_MOVED : VIRTIO_BLK_REMAP_NODE_IN_USE;
 }
 
 /*
@@ -337,7 +344,8 @@ static void remap_check(VirtIOBlock *s)
 {
     bool arrived = true;
 
-    if (!s->move) {
+    /* Whoever runs the event loop looks again */
+    if (!s->move || s->move->entered) {
         return;
     }
     WITH_QEMU_LOCK_GUARD(&s->queues->lock) {

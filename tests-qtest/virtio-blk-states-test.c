@@ -569,9 +569,9 @@ static const Step steps[] = {
     { "finalize", step_finalize, 20 },
     { "forget-copy", step_forget_copy, 50 },
     { "throttle", step_throttle, 5 },
-    { "fail", step_fail, 6 },
+    { "fail", step_fail, 25 },
     { "plug", step_plug, 300 },
-    { "unplug", step_unplug, 1 },
+    { "unplug", step_unplug, 2 },
     { "settle", step_settle, 4 },
     { "probe", step_probe, 1 },
 };

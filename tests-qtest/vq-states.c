@@ -11,6 +11,10 @@
 #include "libqmp.h"
 #include "libqos/malloc-pc.h"
 #include "libqos/pci-pc.h"
+#include "qapi/error.h"
+#include "qapi/qapi-visit-misc.h"
+#include "qapi/qapi-visit-virtio-blk-queues.h"
+#include "qapi/qobject-input-visitor.h"
 #include "qemu/units.h"
 #include "vq-monitor.h"
 #include "vq-plug.h"
@@ -101,10 +105,17 @@ bool vq_states_is_up(const VqStates *s)
     return vq_states_guest_runs(s) && s->up;
 }
 
+static bool is_goal(const char *iothread, int goal)
+{
+    g_autofree char *name = g_strdup_printf("iothread%d", goal);
+
+    return g_str_equal(iothread, goal == VQ_STATES_MAIN_LOOP ? "" : name);
+}
+
 static void on_remapped(VqStates *s, QDict *data)
 {
-    QList *queues = qdict_get_qlist(data, "queues");
-    const QListEntry *entry;
+    g_autoptr(VirtioBlkRemappedQueueList) queues = NULL;
+    Visitor *v;
 
     s->remapped++;
     if (s->racing) {
@@ -112,13 +123,11 @@ static void on_remapped(VqStates *s, QDict *data)
     }
     g_assert_true(s->remapping);
     s->remapping = false;
-    QLIST_FOREACH_ENTRY(queues, entry) {
-        QDict *queue = qobject_to(QDict, qlist_entry_obj(entry));
-        int goal = s->goals[qdict_get_int(queue, "index")];
-        g_autofree char *name = g_strdup_printf("iothread%d", goal);
-
-        g_assert_cmpstr(qdict_get_try_str(queue, "to"), ==,
-                        goal == VQ_STATES_MAIN_LOOP ? NULL : name);
+    v = qobject_input_visitor_new(qdict_get(data, "queues"));
+    visit_type_VirtioBlkRemappedQueueList(v, NULL, &queues, &error_abort);
+    visit_free(v);
+    for (VirtioBlkRemappedQueueList *l = queues; l; l = l->next) {
+        g_assert_true(is_goal(l->value->to ?: "", s->goals[l->value->index]));
     }
 }
 
@@ -197,12 +206,40 @@ void vq_states_sync(VqStates *s)
     vq_states_qmp(s, "{\"execute\":\"query-name\"}");
 }
 
+/* Of the disk, before a failure that does not say much */
+static void vq_states_show(VqStates *s)
+{
+    VqQueues queues;
+
+    if (!s->plugged) {
+        return;
+    }
+    vq_queues_query(s->qts, "disk0", &queues);
+    for (unsigned i = 0; i < VQ_STATES_QUEUES; i++) {
+        const VqStatesQueue *model = &s->disk.queues[i];
+        const VqQueue *vq = &queues.vq[i];
+        unsigned busy = model->busy;
+
+        vq_states_disk_reap(&s->disk, i);
+        fprintf(stderr, "virtqueue %u: %s of \"%s\"%s%s, %u in flight, %u "
+                "waiting; %u in the ring, %u not complete, %u not submitted, "
+                "flags %x\n", i, vq->state, vq->iothread,
+                vq->remap ? " remapped to " : "",
+                vq->remap ? vq->remap_iothread : "", (unsigned)vq->in_flight,
+                (unsigned)vq->waiting, busy, model->busy, model->added,
+                model->enabled ? model->ring.used->flags : 0);
+    }
+}
+
 void vq_states_wait_flag(VqStates *s, const bool *flag, bool value)
 {
     int64_t deadline = g_get_monotonic_time() + VQ_STATES_TIMEOUT_US;
 
     while (*flag != value) {
-        g_assert_cmpint(g_get_monotonic_time(), <, deadline);
+        if (g_get_monotonic_time() >= deadline) {
+            vq_states_show(s);
+            vq_states_fail("what must happen does not");
+        }
         vq_states_sync(s);
     }
 }
@@ -211,13 +248,6 @@ char *vq_states_mapping(const int *goals)
 {
     return goals[0] == VQ_STATES_MAIN_LOOP ? NULL
         : vq_remap_mapping(goals, VQ_STATES_QUEUES);
-}
-
-static bool is_goal(const char *iothread, int goal)
-{
-    g_autofree char *name = g_strdup_printf("iothread%d", goal);
-
-    return g_str_equal(iothread, goal == VQ_STATES_MAIN_LOOP ? "" : name);
 }
 
 static bool is_one_of(const char *state, const char *states)
@@ -331,7 +361,7 @@ void vq_states_settle(VqStates *s)
     }
     do {
         if (g_get_monotonic_time() >= deadline) {
-            vq_states_check(s);
+            vq_states_show(s);
             vq_states_fail("requests do not complete");
         }
         busy = 0;
@@ -345,7 +375,7 @@ void vq_states_settle(VqStates *s)
     } while (busy);
     do {
         if (g_get_monotonic_time() >= deadline) {
-            vq_states_check(s);
+            vq_states_show(s);
             vq_states_fail("it does not come to rest");
         }
         query(s, &queues);
@@ -419,16 +449,15 @@ static unsigned count_fds(VqStates *s)
 static void find_tids(VqStates *s)
 {
     QDict *reply = qtest_qmp(s->qts, "{'execute': 'query-iothreads'}");
-    const QListEntry *entry;
+    Visitor *v = qobject_input_visitor_new(qdict_get(reply, "return"));
+    g_autoptr(IOThreadInfoList) list = NULL;
 
-    QLIST_FOREACH_ENTRY(qdict_get_qlist(reply, "return"), entry) {
-        QDict *iothread = qobject_to(QDict, qlist_entry_obj(entry));
-        const char *id = qdict_get_str(iothread, "id");
-
-        s->tids[atoi(id + strlen("iothread"))] =
-            qdict_get_int(iothread, "thread-id");
-    }
+    visit_type_IOThreadInfoList(v, NULL, &list, &error_abort);
+    visit_free(v);
     qobject_unref(reply);
+    for (IOThreadInfoList *l = list; l; l = l->next) {
+        s->tids[atoi(l->value->id + strlen("iothread"))] = l->value->thread_id;
+    }
 }
 
 /*
