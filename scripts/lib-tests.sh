@@ -30,6 +30,10 @@ qtests=(
     virtio-blk-own-remap-test virtio-error-test block-ide-trim-test
     block-multi-iothread-test vq-load-test vq-queues-load-test
     vq-remap-load-test vq-soak-hotplug-test vq-soak-remap-test
+    virtio-blk-jobs-test virtio-blk-remap-test virtio-blk-own-remap-test
+    virtio-conformance-test virtio-error-test block-multi-iothread-test
+    vq-load-test vq-queues-load-test vq-remap-load-test vq-soak-hotplug-test
+    vq-soak-remap-test
 )
 # QEMU's own of what the series touches; the devices are those of qos-test
 upstream_unit=(test-qobject-input-visitor test-forward-visitor test-bdrv-drain)
