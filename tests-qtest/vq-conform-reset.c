@@ -40,7 +40,6 @@ static Verdict run_registers(Conform *c)
     return is_reset(c, VICTIM) ? PASSED : FAILED;
 }
 
-/* arg: the size that it has before, which is forgotten */
 static Verdict run_defaults(Conform *c)
 {
     cf_negotiate(c);
@@ -51,7 +50,7 @@ static Verdict run_defaults(Conform *c)
     cf_select(c, VICTIM);
     cf_wr16(c, CF(Q_MSIX), 2);
     reset_queue(c, VICTIM);
-    if (cf_rd16(c, CF(Q_SIZE)) != RING_SIZE) {
+    if (cf_rd16(c, CF(Q_SIZE)) != c->max_size) {
         return cf_note(c, FAILED, "queue_size is %u", cf_rd16(c, CF(Q_SIZE)));
     }
     if (cf_rd16(c, CF(Q_MSIX)) != VIRTIO_MSI_NO_VECTOR) {
@@ -103,7 +102,7 @@ static Verdict run_enable_bare(Conform *c)
 
 static void begin_reads(Conform *c, unsigned q)
 {
-    for (unsigned i = 0; i < RING_SIZE / 3; i++) {
+    for (unsigned i = 0; i < c->q[q].size / 3; i++) {
         const Desc desc[] = {
             HDR, { DATA + (q * 21 + i) * 32 * KiB, 32 * KiB, NEXT | WRITE },
             { STATUS + q, 1, WRITE }

@@ -66,6 +66,7 @@ Conform *cf_new(bool read_only)
                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     g_assert(c->ram_copy != MAP_FAILED);
     c->may_change = g_array_new(false, false, sizeof(Range));
+    c->disk_may_change = g_array_new(false, false, sizeof(Range));
     c->read_only = read_only;
 
     args = g_strdup_printf("%s -object memory-backend-file,id=ram,share=on,"
@@ -104,6 +105,7 @@ void cf_free(Conform *c)
     }
     g_free(c->disk_copy);
     g_array_free(c->may_change, true);
+    g_array_free(c->disk_may_change, true);
     g_free(c);
 }
 
@@ -239,7 +241,9 @@ void cf_queue_setup(Conform *c, unsigned q, unsigned size)
 
 void cf_driver_ok(Conform *c)
 {
-    cf_wr8(c, CF(STATUS), VIRTIO_CONFIG_S_ACKNOWLEDGE |
+    /* DEVICE_NEEDS_RESET is there to stay */
+    cf_wr8(c, CF(STATUS), cf_rd8(c, CF(STATUS)) |
+                          VIRTIO_CONFIG_S_ACKNOWLEDGE |
                           VIRTIO_CONFIG_S_DRIVER |
                           VIRTIO_CONFIG_S_FEATURES_OK |
                           VIRTIO_CONFIG_S_DRIVER_OK);
@@ -280,8 +284,10 @@ void cf_may_change(Conform *c, uint64_t addr, uint64_t len)
 
 void cf_disk_may_change(Conform *c, uint64_t sector, unsigned n)
 {
+    Range range = { sector * 512, n * 512 };
+
     if (c->disk) {
-        memcpy(c->disk_copy + sector * 512, c->disk + sector * 512, n * 512);
+        g_array_append_val(c->disk_may_change, range);
     }
 }
 
@@ -306,6 +312,11 @@ bool cf_intact(Conform *c)
                 memcpy(c->ram_copy + first, c->ram + first, end - first);
             }
         }
+    }
+    for (guint i = 0; i < c->disk_may_change->len; i++) {
+        Range *range = &g_array_index(c->disk_may_change, Range, i);
+
+        memcpy(c->disk_copy + range->addr, c->disk + range->addr, range->len);
     }
     for (size_t i = 0; i < ARRAY_SIZE(checked); i++) {
         const uint8_t *a = c->ram + checked[i].addr;
@@ -423,8 +434,8 @@ static Verdict check_recovery(Conform *c, Verdict verdict)
     c->features = DEFAULT_FEATURES & c->offered;
     c->packed = false;
     c->vector = VIRTIO_MSI_NO_VECTOR;
-    cf_msix_disable(c);
-    cf_reset(c);
+    /* What was in flight is over, so the disk is as it will be */
+    g_array_set_size(c->disk_may_change, 0);
     cf_up(c);
     if (!cf_verify_all(c)) {
         g_autofree char *how = g_strdup(c->note);
@@ -449,6 +460,7 @@ Verdict cf_run(Conform *c, const ConformCase *k)
     c->note[0] = 0;
     c->pattern++;
     g_array_set_size(c->may_change, 0);
+    g_array_set_size(c->disk_may_change, 0);
     cf_fill(c, ARENA, 0, ARENA_SIZE);
     cf_reset(c);
     c->offered = cf_rd_features(c, CF(DFSELECT));
@@ -460,7 +472,13 @@ Verdict cf_run(Conform *c, const ConformCase *k)
     }
     c->features = (c->features | k->with) & ~k->without;
 
+    cf_select(c, 0);
+    c->max_size = cf_rd16(c, CF(Q_SIZE));
+
     verdict = k->run(c);
+    /* The device may still be writing until then */
+    cf_msix_disable(c);
+    cf_reset(c);
     if (verdict != FAILED && !cf_intact(c)) {
         verdict = FAILED;
     }

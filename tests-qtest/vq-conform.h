@@ -96,6 +96,7 @@ typedef struct Conform {
     bool read_only;
     bool packed;
     uint64_t offered;
+    unsigned max_size;  /* of a virtqueue */
     uint64_t features;  /* what cf_up() negotiates */
     uint16_t vector;    /* cf_queue_enable() gives it to a virtqueue */
     Queue q[QUEUES];
@@ -105,6 +106,7 @@ typedef struct Conform {
     uint8_t *disk_copy;
     size_t disk_size;
     GArray *may_change; /* of Range in RAM */
+    GArray *disk_may_change;    /* of Range in the image */
     uint8_t pattern;
     bool msix_mapped;
     bool legacy_mapped;
@@ -121,6 +123,7 @@ struct ConformCase {
     const char *reason;     /* why, if that is no good verdict */
     unsigned rings;         /* SPLIT unless given */
     bool read_only;         /* on a read-only disk */
+    bool either;            /* PASSED or REFUSED, as it depends on time */
     uint64_t with, without; /* features, from the default ones */
     const void *data;
     unsigned arg;
