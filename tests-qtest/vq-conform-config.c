@@ -364,7 +364,7 @@ static const ConformCase cases[] = {
     { "common/8-bit-queue-enable-high", "4.1.3.1", run_access,
       .arg = CF(Q_ENABLE) + 1, .select = 1 },
     { "common/16-bit-status", "4.1.3.1", run_access, REFUSED,
-      .arg = CF(STATUS), .select = 2 },
+      .arg = CF(STATUS), .select = 2, .either = true },
     { "common/16-bit-queue-desc", "4.1.3.1", run_access,
       .arg = CF(Q_DESCLO) + 2, .select = 2 },
     { "common/32-bit-queue-size", "4.1.3.1", run_access,

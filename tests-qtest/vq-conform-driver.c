@@ -24,6 +24,7 @@ static void wr16(Conform *c, uint64_t addr, uint16_t value)
 {
     value = cpu_to_le16(value);
     *(uint16_t *)(c->ram_copy + addr) = value;
+    /* What it makes available is seen first */
     smp_wmb();
     qatomic_set((uint16_t *)(c->ram + addr), value);
 }
@@ -153,6 +154,7 @@ static bool pop_used_packed(Conform *c, Queue *q, uint32_t *id, uint32_t *len)
     if (avail != used || used != q->used_wrap) {
         return false;
     }
+    /* Pairs with the barrier of the device before it says so */
     smp_rmb();
     *id = rd16(c, addr + offsetof(struct vring_packed_desc, id));
     *len = ldl_le_p(c->ram + addr + offsetof(struct vring_packed_desc, len));
@@ -174,6 +176,7 @@ bool cf_pop_used(Conform *c, unsigned vq, uint32_t *id, uint32_t *len)
     if (rd16(c, q->device + offsetof(struct vring_used, idx)) == q->used) {
         return false;
     }
+    /* Pairs with the barrier of the device before it says so */
     smp_rmb();
     *id = ldl_le_p(c->ram + addr);
     *len = ldl_le_p(c->ram + addr + 4);

@@ -73,25 +73,30 @@ static const Op ops[] = {
     { "notify-off-write", "4.1.4.3.2", CF(Q_NOFF), 7, .anywhere = true,
       .harmless = true, .cold = REFUSED, .live = REFUSED,
       .outside = REFUSED },
-#define ADDRESSES(part, reg, unaligned) \
-    { part "-unaligned", "2.7.1", CF(reg), unaligned, .enable = true, \
-      .cold = PASSED, .live = PASSED }, \
-    { part "-nowhere", "2.7", CF(reg), NOWHERE, .enable = true, \
-      .anywhere = true, .cold = REFUSED, .live = REFUSED, \
-      .outside = PASSED }, \
-    { part "-in-mmio", "2.7", CF(reg), IOAPIC, .enable = true, \
-      .cold = REFUSED, .live = REFUSED }, \
-    { part "-at-end-of-ram", "2.7", CF(reg), RAM_SIZE - 16, .enable = true, \
-      .cold = REFUSED, .live = REFUSED }, \
-    { part "-wraps", "2.7", CF(reg), -16ull, .enable = true, \
-      .cold = REFUSED, .live = REFUSED }, \
-    { part "-0", "2.7", CF(reg), 0, .enable = true, \
-      .cold = PASSED, .live = PASSED }
-    ADDRESSES("desc", Q_DESCLO, DESC(VICTIM) + 3),
-    ADDRESSES("driver", Q_AVAILLO, DRIVER(VICTIM) + 1),
-    ADDRESSES("device", Q_USEDLO, DEVICE(VICTIM) + 2),
     { "desc-change-without-enable", "4.1.4.3.2", CF(Q_DESCLO), TABLE,
       .harmless = true, .cold = PASSED, .live = PASSED },
+};
+
+/* Addresses of a virtqueue's parts, in wrong places */
+static const struct {
+    const char *name;
+    unsigned reg;
+    uint64_t unaligned;
+} parts[] = {
+    { "desc", CF(Q_DESCLO), DESC(VICTIM) + 3 },
+    { "driver", CF(Q_AVAILLO), DRIVER(VICTIM) + 1 },
+    { "device", CF(Q_USEDLO), DEVICE(VICTIM) + 2 },
+};
+
+static const Op places[] = {
+    { "unaligned", "2.7.1", .cold = PASSED, .live = PASSED },
+    { "nowhere", "2.7", .value = NOWHERE, .anywhere = true, .cold = REFUSED,
+      .live = REFUSED, .outside = PASSED },
+    { "in-mmio", "2.7", .value = IOAPIC, .cold = REFUSED, .live = REFUSED },
+    { "at-end-of-ram", "2.7", .value = RAM_SIZE - 16, .cold = REFUSED,
+      .live = REFUSED },
+    { "wraps", "2.7", .value = -16ull, .cold = REFUSED, .live = REFUSED },
+    { "0", "2.7", .cold = PASSED, .live = PASSED },
 };
 
 static bool is_wide(unsigned reg)
@@ -468,17 +473,37 @@ static const ConformCase queue_cases[] = {
       PASSED, .rings = BOTH, .either = true },
 };
 
-void conform_add_queue(GArray *all)
+static void add_op_everywhere(GArray *all, const Op *op)
 {
     static const unsigned outside[] = { QUEUES, 1023, 1024, 65535 };
 
+    add_op(all, op, VICTIM, false);
+    add_op(all, op, VICTIM, true);
+    for (unsigned i = 0; op->anywhere && i < ARRAY_SIZE(outside); i++) {
+        add_op(all, op, outside[i], false);
+        add_op(all, op, outside[i], true);
+    }
+}
+
+void conform_add_queue(GArray *all)
+{
     conform_add_cases(all, queue_cases, ARRAY_SIZE(queue_cases));
     for (unsigned i = 0; i < ARRAY_SIZE(ops); i++) {
-        add_op(all, &ops[i], VICTIM, false);
-        add_op(all, &ops[i], VICTIM, true);
-        for (unsigned j = 0; ops[i].anywhere && j < ARRAY_SIZE(outside); j++) {
-            add_op(all, &ops[i], outside[j], false);
-            add_op(all, &ops[i], outside[j], true);
+        add_op_everywhere(all, &ops[i]);
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
+        for (unsigned j = 0; j < ARRAY_SIZE(places); j++) {
+            /* As long as the cases, which is for ever */
+            Op *op = g_memdup2(&places[j], sizeof(*op));
+
+            op->name = g_strdup_printf("%s-%s", parts[i].name,
+                                       places[j].name);
+            op->reg = parts[i].reg;
+            op->enable = true;
+            if (g_str_equal(places[j].name, "unaligned")) {
+                op->value = parts[i].unaligned;
+            }
+            add_op_everywhere(all, op);
         }
     }
 }

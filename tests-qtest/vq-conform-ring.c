@@ -90,7 +90,9 @@ static Verdict run_ids(Conform *c)
             }
             g_usleep(50);
         }
-        for (j = 0; j < ARRAY_SIZE(heads) && heads[j] != id; j++) {
+        j = 0;
+        while (j < ARRAY_SIZE(heads) && heads[j] != id) {
+            j++;
         }
         if (j == ARRAY_SIZE(heads) || seen[j]) {
             return cf_note(c, FAILED, "id %u is used", id);
@@ -132,7 +134,7 @@ static Verdict used_len(Conform *c, uint64_t sector)
     const Desc with_data[] = { HDR, IN(c->k->arg), ST };
     const Desc without[] = { HDR, ST };
     uint32_t len = 0;
-    unsigned n;
+    unsigned n = 0;
 
     cf_up(c);
     cf_fill(c, DATA, 0xa5, c->k->arg);
@@ -146,7 +148,8 @@ static Verdict used_len(Conform *c, uint64_t sector)
     if (!cf_wait_used(c, 1, &len)) {
         return cf_note(c, FAILED, "no answer");
     }
-    for (n = 0; n < c->k->arg && c->ram[DATA + n] != 0xa5; n++) {
+    while (n < c->k->arg && c->ram[DATA + n] != 0xa5) {
+        n++;
     }
     if (len > n + (n == c->k->arg)) {
         return cf_note(c, FAILED, "len is %u, %u of %u bytes are written",
@@ -420,7 +423,8 @@ static const ConformCase cases[] = {
     { "indirect/and-next/split", "2.7.5.3.1", .expect = PASSED,
       REQUEST({ { TABLE, 48, INDIRECT | NEXT }, ST }, { HDR, IN(512), ST }) },
     { "indirect/and-next/packed", "2.8.19", .expect = REFUSED,
-      .rings = PACKED, REQUEST({ { TABLE, 48, INDIRECT | NEXT }, ST }, { HDR, IN(512), ST }) },
+      .rings = PACKED,
+      REQUEST({ { TABLE, 48, INDIRECT | NEXT }, ST }, { HDR, IN(512), ST }) },
     { "indirect/in-table", "2.7.5.3.1", .expect = REFUSED, .rings = BOTH,
       REQUEST({ TAB(32) }, { { TABLE, 32, INDIRECT | NEXT }, ST }) },
     { "indirect/itself", "2.7.5.3.1", .expect = REFUSED, .rings = BOTH,
