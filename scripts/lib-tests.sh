@@ -12,28 +12,19 @@ unit=(
 )
 qtests=(
     virtio-blk-vq-mapping-test virtio-blk-lifetime-test virtio-blk-hotplug-test
-    virtio-blk-start-stop-test virtio-blk-migration-test virtio-blk-hostile-test
-    virtio-blk-queues-test virtio-blk-monitor-test virtio-blk-own-iothreads-test
-    virtio-blk-bad-input-test
+    virtio-blk-start-stop-test virtio-blk-migration-test
+    virtio-blk-hostile-test virtio-blk-queues-test virtio-blk-monitor-test
+    virtio-blk-own-iothreads-test virtio-blk-bad-input-test
     virtio-blk-fast-path-test virtio-blk-fast-path-changes-test
     virtio-blk-fast-path-stats-test virtio-blk-guest-ram-test
     virtio-blk-jobs-test virtio-blk-remap-test virtio-blk-remap-slow-test
     virtio-blk-own-remap-test virtio-blk-restart-test
-    virtio-blk-late-resize-test virtio-bus-master-test virtio-device-memory-test
-    virtio-limits-test virtio-nested-pop-test
-    virtio-blk-own-remap-test virtio-blk-states-test
-    virtio-error-test block-multi-iothread-test vq-load-test vq-queues-load-test
-    virtio-blk-fast-path-stats-test
-    virtio-blk-fast-path-stats-test virtio-blk-fast-path-qemu-io-test
-    virtio-blk-guest-ram-test virtio-blk-device-ram-test
-    virtio-blk-jobs-test virtio-blk-remap-test
-    virtio-blk-own-remap-test virtio-error-test block-ide-trim-test
-    block-multi-iothread-test vq-load-test vq-queues-load-test
-    vq-remap-load-test vq-soak-hotplug-test vq-soak-remap-test
-    virtio-blk-jobs-test virtio-blk-remap-test virtio-blk-own-remap-test
-    virtio-conformance-test virtio-error-test block-multi-iothread-test
-    vq-load-test vq-queues-load-test vq-remap-load-test vq-soak-hotplug-test
-    vq-soak-remap-test
+    virtio-blk-late-resize-test virtio-bus-master-test
+    virtio-device-memory-test virtio-limits-test virtio-nested-pop-test
+    virtio-blk-states-test virtio-error-test block-multi-iothread-test
+    vq-load-test vq-queues-load-test virtio-blk-fast-path-qemu-io-test
+    virtio-blk-device-ram-test block-ide-trim-test vq-remap-load-test
+    vq-soak-hotplug-test vq-soak-remap-test virtio-conformance-test
 )
 # QEMU's own of what the series touches; the devices are those of qos-test
 upstream_unit=(test-qobject-input-visitor test-forward-visitor test-bdrv-drain)
