@@ -241,9 +241,13 @@ void virtio_blk_fast_keep_out(void *opaque)
     VirtIOBlock *s = opaque;
     FastPath look = { };
 
+    /* The BlockBackend outlives the virtqueues */
+    if (!s->queues) {
+        return;
+    }
     fast_path_find(&look, s);
-    for (unsigned i = 0; i < s->vq_table->num_vqs; i++) {
-        FastPath *fast = &s->vq_table->entries[i].fast;
+    for (unsigned i = 0; i < s->queues->num; i++) {
+        FastPath *fast = &s->queues->q[i].fast;
 
         look.keep_out |= fast->keep_out;
         qatomic_set(&fast->keep_out, true);
