@@ -126,7 +126,8 @@ static void assert_works(VqFast *f, uint64_t addr, uint8_t pattern)
         req = vq_fast_submit(f, (vq + 1) % VQ_FAST_QUEUES, VIRTIO_BLK_T_IN,
                              sector, VQ_FAST_LEN, pattern + vq, addr, true);
         g_assert_cmpuint(vq_fast_complete(f, &req), ==, VIRTIO_BLK_S_OK);
-        g_assert_cmpuint(vq_fast_count(f), ==, before + 2);
+        /* Those of vq_fast_begin() may not have been counted before */
+        g_assert_cmpuint(vq_fast_count(f), >=, before + 2);
     }
 }
 
