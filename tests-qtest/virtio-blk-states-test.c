@@ -443,10 +443,12 @@ static void set_failing_node(VqStates *s, bool present)
                       "{\"node-name\":\"failing\"}}");
         return;
     }
-    for (unsigned i = 0; i < VQ_STATES_BAD; i++) {
+    /* Not what a job asks of the node */
+    for (unsigned i = 0; i < 2 * VQ_STATES_BAD; i++) {
         g_string_append_printf(json, "%s{\"event\":\"none\",\"sector\":%u,"
-                               "\"once\":true}", i ? "," : "",
-                               VQ_STATES_BLOCKS + i);
+                               "\"iotype\":\"%s\",\"once\":true}",
+                               i ? "," : "", VQ_STATES_BLOCKS + i / 2,
+                               i % 2 ? "read" : "write");
     }
     g_string_append(json, "]}}");
     vq_states_qmp(s, json->str);
