@@ -11,7 +11,7 @@
 #include <glib/gstdio.h>
 
 /* 10.0 renamed include/qapi/qmp/ to include/qobject/ */
-#if __has_include("qobject/qjson.h")
+#if QEMU_VERSION_MAJOR >= 10
 #include "qobject/qjson.h"
 #include "qobject/qlist.h"
 #else
@@ -499,7 +499,10 @@ int main(int argc, char **argv)
                 g_strdup_printf("/virtio-blk-bad-input/%s/%s", states[i].name,
                                 tests[j].name);
 
-            qtest_add_data_func(path, &states[i], tests[j].test);
+            /* QEMU gives a node to a device when no request is in flight */
+            if (!states[i].dead || tests[j].test != test_plugs) {
+                qtest_add_data_func(path, &states[i], tests[j].test);
+            }
         }
     }
     qtest_add_func("/virtio-blk-bad-input/limits", test_limits);
