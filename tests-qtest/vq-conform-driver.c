@@ -274,6 +274,7 @@ static bool verify_one(Conform *c, unsigned q, uint32_t type, uint64_t data)
     cf_post(c, q, desc, ARRAY_SIZE(desc));
     cf_kick(c, q);
     if (!cf_wait_used(c, q, &len)) {
+        c->silent = true;
         cf_note(c, WEDGED, "virtqueue %u does not answer a %s", q,
                 in ? "read" : "write");
         return false;
@@ -331,6 +332,9 @@ Verdict cf_survives(Conform *c)
     }
     if (cf_broken(c)) {
         return cf_note(c, REFUSED, "DEVICE_NEEDS_RESET");
+    }
+    if (c->silent && c->k->either) {
+        return cf_note(c, REFUSED, "no answer until a reset");
     }
     return FAILED;
 }

@@ -460,6 +460,7 @@ Verdict cf_run(Conform *c, const ConformCase *k)
     c->k = k;
     c->note[0] = 0;
     c->pattern++;
+    c->silent = false;
     g_array_set_size(c->may_change, 0);
     g_array_set_size(c->disk_may_change, 0);
     cf_fill(c, ARENA, 0, ARENA_SIZE);

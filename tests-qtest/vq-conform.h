@@ -108,6 +108,7 @@ typedef struct Conform {
     GArray *may_change; /* of Range in RAM */
     GArray *disk_may_change;    /* of Range in the image */
     uint8_t pattern;
+    bool silent;        /* a virtqueue has not answered */
     bool msix_mapped;
     bool legacy_mapped;
     QPCIBar legacy;
@@ -123,7 +124,7 @@ struct ConformCase {
     const char *reason;     /* why, if that is no good verdict */
     unsigned rings;         /* SPLIT unless given */
     bool read_only;         /* on a read-only disk */
-    bool either;            /* PASSED or REFUSED, as it depends on time */
+    bool either;            /* PASSED or REFUSED, which depends on time */
     uint64_t with, without; /* features, from the default ones */
     const void *data;
     unsigned arg;
