@@ -258,7 +258,6 @@ static void test_monitors(void)
 /* A node that does not come to rest stays, and the remap ends */
 static void test_node_busy(void)
 {
-    g_autofree char *error = NULL;
     VqRemapResult result;
     VqWatchdog *dog;
     VqQueues queues;
@@ -319,7 +318,6 @@ static void test_stop(void)
 /* The guest gives the disk up meanwhile */
 static void test_unplug(void)
 {
-    g_autofree char *error = NULL;
     VqWatchdog *dog;
     Slow slow;
 

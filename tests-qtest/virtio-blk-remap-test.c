@@ -353,7 +353,6 @@ static void test_node_stays(void)
 {
     VqTestDevice device = vq_test_blk_pci;
     VqRemapResult result;
-    g_autofree char *error = NULL;
     VqTest *t;
 
     device.drive = ",\"drive\":\"node0\",\"share-rw\":true";

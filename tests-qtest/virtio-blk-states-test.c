@@ -307,7 +307,7 @@ static bool step_race(VqStates *s)
            hmp == 2 ? g_strdup("virtio_blk_remap disk0 main-loop") :
            g_strdup(s->running ? "stop" : "cont");
     vq_monitor_send_human(s->hmp, line);
-    qmp_fd_send(s->qmp, others[other]);
+    qmp_fd_send_raw(s->qmp, "%s", others[other]);
     if (dice(s, 2)) {
         g_autofree char *command = remap_command(goals);
         g_autofree char *error = NULL;
