@@ -157,8 +157,8 @@ VirtioBlkQueueRemap *virtio_blk_remap_query(VirtIOBlkQueue *q)
 }
 
 /*
- * Let go of the node and its jobs, and of time. These may be the last references
- * to them, and their end runs the event loop.
+ * Let go of the node and its jobs, and of time. These may be the last
+ * references to them, and their end runs the event loop.
  */
 static void remap_release_node(VqMove *move)
 {

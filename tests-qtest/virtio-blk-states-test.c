@@ -17,19 +17,13 @@
 
 #define SHORT_STEPS 5000
 #define LONG_STEPS 1000000
-#define REMAP "virtio-blk-set-iothread-vq-mapping"
-
-static unsigned dice(VqStates *s, unsigned sides)
-{
-    return g_rand_int_range(s->rand, 0, sides);
-}
 
 /* Requests */
 
 /* Returns: a sector that is free, and can be written if @write, or -1 */
 static int free_block(VqStates *s, bool write)
 {
-    unsigned first = dice(s, VQ_STATES_BLOCKS);
+    unsigned first = vq_states_dice(s, VQ_STATES_BLOCKS);
 
     for (unsigned i = 0; i < VQ_STATES_BLOCKS; i++) {
         unsigned number = (first + i) % VQ_STATES_BLOCKS;
@@ -44,13 +38,13 @@ static int free_block(VqStates *s, bool write)
 
 static bool step_add(VqStates *s)
 {
-    unsigned vq = dice(s, VQ_STATES_QUEUES);
+    unsigned vq = vq_states_dice(s, VQ_STATES_QUEUES);
 
     if (!vq_states_is_up(s) || !s->disk.queues[vq].enabled) {
         return false;
     }
-    for (unsigned n = dice(s, 3) + 1; n > 0; n--) {
-        bool write = dice(s, 2);
+    for (unsigned n = vq_states_dice(s, 3) + 1; n > 0; n--) {
+        bool write = vq_states_dice(s, 2);
         int block = free_block(s, write);
 
         if (block >= 0) {
@@ -62,7 +56,7 @@ static bool step_add(VqStates *s)
 
 static bool step_kick(VqStates *s)
 {
-    unsigned vq = dice(s, VQ_STATES_QUEUES);
+    unsigned vq = vq_states_dice(s, VQ_STATES_QUEUES);
 
     if (!vq_states_is_up(s) || !s->disk.queues[vq].enabled) {
         return false;
@@ -95,7 +89,8 @@ static bool step_start(VqStates *s)
         return false;
     }
     /* Not all of them, now and then; the others are set up later */
-    vq_states_disk_start(&s->disk, dice(s, 4) ? 0xf : dice(s, 16));
+    vq_states_disk_start(&s->disk, vq_states_dice(s, 4) ? 0xf
+                                       : vq_states_dice(s, 16));
     s->up = true;
     return true;
 }
@@ -113,7 +108,7 @@ static bool step_reset(VqStates *s)
 
 static bool step_reset_queue(VqStates *s)
 {
-    unsigned vq = dice(s, VQ_STATES_QUEUES);
+    unsigned vq = vq_states_dice(s, VQ_STATES_QUEUES);
 
     if (!vq_states_is_up(s) || !s->disk.queues[vq].enabled) {
         return false;
@@ -124,7 +119,7 @@ static bool step_reset_queue(VqStates *s)
 
 static bool step_enable_queue(VqStates *s)
 {
-    unsigned vq = dice(s, VQ_STATES_QUEUES);
+    unsigned vq = vq_states_dice(s, VQ_STATES_QUEUES);
 
     if (!vq_states_is_up(s) || s->disk.queues[vq].enabled) {
         return false;
@@ -165,89 +160,6 @@ static bool step_stop_cont(VqStates *s)
 
 /* Remaps */
 
-static void new_goals(VqStates *s, int *goals)
-{
-    memcpy(goals, s->goals, sizeof(s->goals));
-    switch (dice(s, 8)) {
-    case 0:
-        for (unsigned i = 0; i < VQ_STATES_QUEUES; i++) {
-            goals[i] = VQ_STATES_MAIN_LOOP;
-        }
-        break;
-    case 1:
-    case 2:
-        for (unsigned i = 0; i < VQ_STATES_QUEUES; i++) {
-            goals[i] = dice(s, VQ_STATES_IOTHREADS);
-        }
-        break;
-    default:
-        for (unsigned i = 0; i < VQ_STATES_QUEUES; i++) {
-            goals[i] = MAX(goals[i], 0);
-        }
-        goals[dice(s, 4) ? 1 + dice(s, VQ_STATES_QUEUES - 1) : 0] =
-            dice(s, VQ_STATES_IOTHREADS);
-    }
-}
-
-static char *remap_command(const int *goals)
-{
-    g_autofree char *mapping = vq_states_mapping(goals);
-
-    return g_strdup_printf("{\"execute\":\"" REMAP "\",\"arguments\":"
-                           "{\"id\":\"disk0\",%s%s}}",
-                           mapping ? "\"iothread-vq-mapping\":"
-                                   : "\"main-loop\":true", mapping ?: "");
-}
-
-/*
- * Its event may come before its answer. If there was another remap under way,
- * one event may be that one's, or the end of both.
- */
-static void count_remaps(VqStates *s, unsigned before, unsigned remaps)
-{
-    VqQueues queues;
-    unsigned remapped;
-
-    /* An event that comes with the answer may be older or newer */
-    do {
-        remapped = s->remapped;
-        vq_queues_query(s->qts, "disk0", &queues);
-    } while (s->remapped != remapped);
-    s->racing = false;
-    before = s->remapped - before + queues.remapping;
-    g_assert_cmpuint(before, <=, s->remapping + remaps);
-    g_assert_cmpuint(before, >=, s->remapping || remaps);
-    s->remapping = queues.remapping;
-    for (unsigned i = 0; i < VQ_STATES_QUEUES; i++) {
-        const VqQueue *vq = &queues.vq[i];
-        const char *name = vq->remap ? vq->remap_iothread : vq->iothread;
-
-        s->goals[i] = *name ? atoi(name + strlen("iothread"))
-                            : VQ_STATES_MAIN_LOOP;
-    }
-}
-
-/* Give the virtqueues to @goals. 9.0 leaves those that a job uses as is. */
-static void remap(VqStates *s, const int *goals)
-{
-    g_autofree char *command = remap_command(goals);
-    g_autofree char *error = NULL;
-    unsigned before;
-
-    vq_states_sync(s);
-    before = s->remapped;
-    s->racing = true;
-    vq_states_send(s, command);
-    error = vq_states_receive(s);
-    count_remaps(s, before, !error);
-    if (error) {
-        g_assert_true(s->job != VQ_STATES_NO_JOB &&
-                      strstr(error, "cannot start virtio-blk ioeventfd"));
-    } else {
-        g_assert_cmpint(memcmp(s->goals, goals, sizeof(s->goals)), ==, 0);
-    }
-}
-
 static bool step_remap(VqStates *s)
 {
     int goals[VQ_STATES_QUEUES];
@@ -255,8 +167,8 @@ static bool step_remap(VqStates *s)
     if (!s->plugged) {
         return false;
     }
-    new_goals(s, goals);
-    remap(s, goals);
+    vq_states_new_goals(s, goals);
+    vq_states_remap(s, goals);
     return true;
 }
 
@@ -269,8 +181,8 @@ static bool step_remap_twice(VqStates *s)
     if (!step_remap(s)) {
         return false;
     }
-    if (dice(s, 2)) {
-        remap(s, old);
+    if (vq_states_dice(s, 2)) {
+        vq_states_remap(s, old);
         return true;
     }
     return step_remap(s);
@@ -289,8 +201,8 @@ static bool step_race(VqStates *s)
     };
     g_autofree char *line = NULL;
     g_autofree char *said = NULL;
-    unsigned other = dice(s, ARRAY_SIZE(others));
-    unsigned hmp = dice(s, 4);
+    unsigned other = vq_states_dice(s, ARRAY_SIZE(others));
+    unsigned hmp = vq_states_dice(s, 4);
     unsigned remaps = 0, before;
     int goals[VQ_STATES_QUEUES];
 
@@ -300,16 +212,16 @@ static bool step_race(VqStates *s)
     vq_states_sync(s);
     before = s->remapped;
     s->racing = true;
-    new_goals(s, goals);
+    vq_states_new_goals(s, goals);
     line = hmp == 0 ? g_strdup("info virtio-blk-queues") :
            hmp == 1 ? g_strdup_printf("virtio_blk_remap disk0 iothread%u",
-                                      dice(s, VQ_STATES_IOTHREADS)) :
+                                      vq_states_dice(s, VQ_STATES_IOTHREADS)) :
            hmp == 2 ? g_strdup("virtio_blk_remap disk0 main-loop") :
            g_strdup(s->running ? "stop" : "cont");
     vq_monitor_send_human(s->hmp, line);
     qmp_fd_send_raw(s->qmp, "%s", others[other]);
-    if (dice(s, 2)) {
-        g_autofree char *command = remap_command(goals);
+    if (vq_states_dice(s, 2)) {
+        g_autofree char *command = vq_states_remap_command(goals);
         g_autofree char *error = NULL;
 
         remaps++;
@@ -322,7 +234,7 @@ static bool step_race(VqStates *s)
     g_assert_null(strstr(said, "Error"));
     remaps += hmp == 1 || hmp == 2;
 
-    count_remaps(s, before, remaps);
+    vq_states_count_remaps(s, before, remaps);
     return true;
 }
 
@@ -399,7 +311,7 @@ static bool step_throttle(VqStates *s)
     g_autofree char *command = g_strdup_printf(
         "{\"execute\":\"qom-set\",\"arguments\":{\"path\":\"/objects/group\","
         "\"property\":\"limits\",\"value\":{\"iops-total\":%u}}}",
-        iops[dice(s, ARRAY_SIZE(iops))]);
+        iops[vq_states_dice(s, ARRAY_SIZE(iops))]);
 
     if (s->backend != VQ_STATES_THROTTLED) {
         return false;
@@ -411,18 +323,18 @@ static bool step_throttle(VqStates *s)
 /* A request fails, which stops the VM; and is tried again when it goes on */
 static bool step_fail(VqStates *s)
 {
-    unsigned vq = dice(s, VQ_STATES_QUEUES);
+    unsigned vq = vq_states_dice(s, VQ_STATES_QUEUES);
     unsigned block = VQ_STATES_BLOCKS + VQ_STATES_BAD - s->bad;
 
     if (!vq_states_is_up(s) || vq_states_may_drain(s) || !s->bad ||
         s->backend != VQ_STATES_FAILING || !s->disk.queues[vq].enabled ||
         s->disk.contents->blocks[block].num == VQ_STATES_VALUES ||
-        !vq_states_disk_add(&s->disk, vq, block, dice(s, 2))) {
+        !vq_states_disk_add(&s->disk, vq, block, vq_states_dice(s, 2))) {
         return false;
     }
     s->bad--;
     vq_states_disk_kick(&s->disk, vq);
-    for (unsigned remaps = dice(s, 3); remaps > 0; remaps--) {
+    for (unsigned remaps = vq_states_dice(s, 3); remaps > 0; remaps--) {
         step_remap(s);
     }
     vq_states_wait_flag(s, &s->running, false);
@@ -463,11 +375,11 @@ static bool step_plug(VqStates *s)
     if (s->plugged || s->job != VQ_STATES_NO_JOB || !s->running) {
         return false;
     }
-    s->backend = dice(s, VQ_STATES_BACKENDS);
+    s->backend = vq_states_dice(s, VQ_STATES_BACKENDS);
     if (s->backend == VQ_STATES_FAILING) {
         set_failing_node(s, true);
     }
-    new_goals(s, s->goals);
+    vq_states_new_goals(s, s->goals);
     mapping = vq_states_mapping(s->goals);
     json = g_strdup_printf("{\"driver\":\"virtio-blk-pci\",\"id\":\"disk0\","
                            "\"addr\":\"%02x.0\",\"drive\":\"%s\","
@@ -498,10 +410,10 @@ static bool step_unplug(VqStates *s)
     s->plugged = s->up = s->remapping = false;
     memset(s->waiting, 0, sizeof(s->waiting));
     vq_states_disk_gone(&s->disk);
-    if (dice(s, 2)) {
+    if (vq_states_dice(s, 2)) {
         vq_states_check(s);
     }
-    if (s->backend == VQ_STATES_FAILING || dice(s, 4) == 0) {
+    if (s->backend == VQ_STATES_FAILING || vq_states_dice(s, 4) == 0) {
         end_job(s);
     }
     if (s->backend == VQ_STATES_FAILING) {
@@ -533,7 +445,7 @@ static bool step_settle(VqStates *s)
 
 static bool step_probe(VqStates *s)
 {
-    unsigned vq = dice(s, VQ_STATES_QUEUES);
+    unsigned vq = vq_states_dice(s, VQ_STATES_QUEUES);
 
     vq_states_sync(s);
     if (!vq_states_is_up(s) || vq_states_may_drain(s) ||
@@ -586,7 +498,7 @@ static const Step *choose(VqStates *s)
     for (unsigned i = 0; i < ARRAY_SIZE(steps); i++) {
         sum += steps[i].weight;
     }
-    n = dice(s, sum);
+    n = vq_states_dice(s, sum);
     while (n >= step->weight) {
         n -= step++->weight;
     }

@@ -18,7 +18,6 @@
 #include "qemu/units.h"
 #include "vq-monitor.h"
 #include "vq-plug.h"
-#include "vq-remap.h"
 #include "vq-states.h"
 
 #define RAM_SIZE (64 * MiB)
@@ -244,12 +243,6 @@ void vq_states_wait_flag(VqStates *s, const bool *flag, bool value)
     }
 }
 
-char *vq_states_mapping(const int *goals)
-{
-    return goals[0] == VQ_STATES_MAIN_LOOP ? NULL
-        : vq_remap_mapping(goals, VQ_STATES_QUEUES);
-}
-
 static bool is_one_of(const char *state, const char *states)
 {
     g_auto(GStrv) words = g_strsplit(states, " ", -1);
@@ -409,7 +402,7 @@ void vq_states_probe(VqStates *s, unsigned vq)
 {
     g_autofree char *text = NULL;
     char *line;
-    unsigned block = g_rand_int_range(s->rand, 0, VQ_STATES_BLOCKS);
+    unsigned block = vq_states_dice(s, VQ_STATES_BLOCKS);
     int goal = s->goals[vq];
 
     vq_states_settle(s);

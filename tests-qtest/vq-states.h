@@ -98,7 +98,10 @@ void vq_states_probe(VqStates *s, unsigned vq);
 /* Wait until @*flag is @value, which an event does */
 void vq_states_wait_flag(VqStates *s, const bool *flag, bool value);
 
-/* JSON of s->goals, to be freed, NULL for the main loop */
+/* From 0 to @sides - 1 */
+unsigned vq_states_dice(VqStates *s, unsigned sides);
+
+/* JSON of @goals, to be freed, NULL for the main loop */
 char *vq_states_mapping(const int *goals);
 
 /* A command that must succeed */
@@ -107,6 +110,22 @@ void vq_states_qmp(VqStates *s, const char *json);
 /* The same, while the caller does something else; NULL, or an error's text */
 void vq_states_send(VqStates *s, const char *json);
 char *vq_states_receive(VqStates *s);
+
+/* Make up owners for the virtqueues */
+void vq_states_new_goals(VqStates *s, int *goals);
+
+/* The command that gives virtqueues to @goals, to be freed */
+char *vq_states_remap_command(const int *goals);
+
+/* Run it. 9.0 leaves virtqueues of a disk that a job uses as they are. */
+void vq_states_remap(VqStates *s, const int *goals);
+
+/*
+ * @remaps commands have been run since s->remapped was @before, with s->racing
+ * set. Their events may have come before their answers, and if there was a
+ * remap under way, one event may be that one's, or the end of both.
+ */
+void vq_states_count_remaps(VqStates *s, unsigned before, unsigned remaps);
 
 /* After an unplug: nothing is left of the disk */
 void vq_states_check_gone(VqStates *s);
