@@ -225,7 +225,7 @@ bool cf_settle(Conform *c, unsigned q)
 
     /*
      * The IOThread has seen the kick before the second of these. It may still
-     * be reading from the disk then.
+     * be reading from the disk then, which a busy host takes time for.
      */
     for (unsigned i = 0; i < 2; i++) {
         if (cf_pop_used(c, q, &id, &len)) {
@@ -235,7 +235,7 @@ bool cf_settle(Conform *c, unsigned q)
             break;
         }
     }
-    grace = g_get_monotonic_time() + 20 * 1000;
+    grace = g_get_monotonic_time() + 2 * G_USEC_PER_SEC;
     do {
         if (cf_pop_used(c, q, &id, &len)) {
             return true;
@@ -248,10 +248,12 @@ bool cf_settle(Conform *c, unsigned q)
 unsigned cf_request(Conform *c, unsigned q, uint32_t type, uint64_t sector,
                     const Desc *desc, unsigned n)
 {
+    uint32_t len;
+
     cf_write_header(c, type, sector);
     cf_post(c, q, desc, n);
     cf_kick(c, q);
-    if (cf_settle(c, q)) {
+    if (cf_wait_used(c, q, &len)) {
         return c->ram[STATUS];
     }
     return cf_broken(c) ? BROKE : IGNORED;

@@ -216,6 +216,8 @@ static void add_op(GArray *all, const Op *op, unsigned select, bool live)
     ConformCase k = {
         .section = op->section, .run = run_op, .data = op, .select = select,
         .live = live, .with = op->with, .rings = SPLIT,
+        /* A virtqueue with a wrong ring may break the device, or be left out */
+        .either = select < QUEUES && !op->harmless,
         .expect = select >= QUEUES ? op->outside : live ? op->live : op->cold,
     };
 

@@ -120,6 +120,8 @@ Verdict cf_run_request(Conform *c)
     const ConformRequest *r = c->k->data;
     g_autofree Desc *all = g_new0(Desc, MAX_DESC + 4096);
     unsigned n, in_table, outcome;
+    uint32_t len;
+    bool used;
     uint16_t head;
     Verdict verdict;
 
@@ -144,8 +146,9 @@ Verdict cf_run_request(Conform *c)
     head = cf_place(c, VICTIM, all, n);
     cf_expose(c, VICTIM, r->head ?: head, r->jump);
     cf_kick(c, VICTIM);
-    outcome = cf_settle(c, VICTIM) ? c->ram[STATUS] :
-              cf_broken(c) ? BROKE : IGNORED;
+    used = r->must == GETS_OK ? cf_wait_used(c, VICTIM, &len)
+                              : cf_settle(c, VICTIM);
+    outcome = used ? c->ram[STATUS] : cf_broken(c) ? BROKE : IGNORED;
 
     if (outcome == 0xff) {
         /* Used without a status, where it has none: an error of a kind */
