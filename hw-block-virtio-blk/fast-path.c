@@ -19,7 +19,7 @@ static const char *const plain_drivers[] = { "null-co", "file", "host_device" };
 /*
  * TSA_NO_TSA: functions here read the graph without its lock. They run in the
  * thread that serves the virtqueue, while that is attached or a request is on
- * the fast path. bdrv_graph_wrlock() drains all nodes and keeps them drained, so
+ * the fast path. bdrv_graph_wrlock() drains all nodes and keeps them drained:
  * no graph changes until virtqueues are detached and requests have ended; see
  * virtio_blk_drained_poll(). virtio_blk_fast_keep_out() runs in the main loop,
  * the only thread that changes graphs.

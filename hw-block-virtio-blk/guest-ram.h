@@ -20,8 +20,8 @@
  *
  * RAM that a device owns is in no map, though the guest may do I/O to it: video
  * RAM, or a blob of virtio-gpu. Guests map such memory and unmap it all the
- * time, and who unmaps it may have to wait until nobody holds it, which must not
- * take as long as the slowest request of each disk. Neither is ROM, device
+ * time, and who unmaps it may have to wait until nobody holds it, which must
+ * not take as long as the slowest request of each disk. Neither is ROM, device
  * memory, nor what an IOMMU translates. For all of that, requests hold the
  * region of each of their own buffers, as QEMU does for all RAM.
  *

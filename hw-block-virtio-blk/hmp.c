@@ -41,7 +41,8 @@ static void hmp_print_vq(Monitor *mon, const VirtioBlkQueue *vq, int width)
 static void hmp_print_remap(Monitor *mon, const VirtioBlkQueue *vq)
 {
     if (vq->remap) {
-        monitor_printf(mon, "      remapped to %s, %s, waits for %u request%s\n",
+        monitor_printf(mon,
+                       "      remapped to %s, %s, waits for %u request%s\n",
                        vq->remap->iothread ?: MAIN_LOOP,
                        VirtioBlkQueueState_str(vq->state), vq->remap->requests,
                        vq->remap->requests == 1 ? "" : "s");

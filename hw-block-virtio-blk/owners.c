@@ -47,7 +47,7 @@ static void vq_owners_warn_idle(const VqPlan *plan,
     }
 }
 
-/* Indices of the virtqueues among @owner_of_vq that are @owner's, to be freed */
+/* Indices of the virtqueues of @owner_of_vq that are @owner's, to be freed */
 static uint16List *vq_owner_get_vqs(const VqOwner *owner,
                                     VqOwner *const *owner_of_vq,
                                     uint16_t num_vqs)

@@ -7,7 +7,7 @@
 #include "qemu/osdep.h"
 #include "hw/block/virtio-blk/queue-state.h"
 
-/* The table in queue-state.h; what is not here is "-" or "!" by the rule below */
+/* The table in queue-state.h; vq_state_next() knows what is "-" and "!" */
 static const VqState next_states[VQ_NUM_STATES][VQ_NUM_CAUSES] = {
     [VQ_CLOSED] = { [VQ_ASSIGN] = VQ_ASSIGNED },
     [VQ_ASSIGNED] = { [VQ_READY] = VQ_DETACHED, [VQ_CLOSE] = VQ_QUIET },

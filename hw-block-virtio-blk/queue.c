@@ -135,10 +135,10 @@ static void virtio_blk_queues_wait(VirtIOBlock *s)
 /* Context: owner's thread, lock held */
 static void virtio_blk_queue_attach(VirtIOBlkQueue *q)
 {
-    VirtIOBlock *s = q->dev;
+    VqOwners *owners = q->dev->owners;
 
-    trace_virtio_blk_queue_attach(s->owners->name, q->index,
-                                  vq_owner_get_name(s->owners->of_vq[q->index]));
+    trace_virtio_blk_queue_attach(owners->name, q->index,
+                                  vq_owner_get_name(owners->of_vq[q->index]));
     virtio_blk_fast_open(&q->fast);
     virtio_queue_aio_attach_host_notifier(q->vq, q->ctx);
     virtio_blk_queue_step(q, VQ_OWNER);

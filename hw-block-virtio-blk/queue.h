@@ -55,7 +55,7 @@ typedef struct VirtIOBlkQueue {
     /* Shall they be restarted as soon as that can be? Protected by the BQL. */
     bool restart;
 
-    /* Elements in the used ring that the guest does not see yet; by who serves */
+    /* Elements in the used ring not flushed yet; by who serves it */
     unsigned filled;
 
     /* By the thread that serves the virtqueue, see there */
@@ -74,7 +74,7 @@ typedef struct VirtIOBlkQueues {
     /* For transitions; no request takes it */
     QemuMutex lock;
 
-    /* Shall owners attach what is detached? Under @lock, written with the BQL */
+    /* Shall owners attach what is detached? @lock; written with the BQL */
     bool attach;
 
     /* Who may submit now: virtqueues in a serving state and restarts; @lock */
@@ -113,7 +113,8 @@ void virtio_blk_queues_free(struct VirtIOBlock *s);
  * Bring it to the state that queue-state.h says. Whoever calls this does what
  * makes the new state true.
  *
- * Context: VirtIOBlkQueues.lock held; in the owner's thread for VQ_OWNER, else the BQL.
+ * Context: VirtIOBlkQueues.lock held; the owner's thread for VQ_OWNER, else
+ * BQL held.
  */
 void virtio_blk_queue_step(VirtIOBlkQueue *q, VqCause cause);
 

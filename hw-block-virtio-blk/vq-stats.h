@@ -100,7 +100,7 @@ static inline void vq_stats_end(VqStats *stats, VqRequestKind kind,
     } else {
         vq_stats_add(&stats->kinds[kind].bytes, bytes);
     }
-    /* A reader of the request also sees its bytes: smp_rmb() in vq_stats_read() */
+    /* A reader of @requests also sees @bytes; smp_rmb() in vq_stats_read() */
     smp_wmb();
     vq_stats_add(&stats->kinds[kind].requests, 1);
 }

@@ -332,10 +332,10 @@ static void test_traces(void)
         vq_test_read(t, vq);
         g_assert_cmpuint(vq_test_count_trace(t, "vq_owners_new", text,
                                              qtest_pid(t->qts)), ==, 1);
-        g_assert_cmpuint(vq_test_count_trace(t, "virtio_blk_queue_attach", text, tid),
-                         ==, 1);
-        g_assert_cmpuint(vq_test_count_trace(t, "virtio_blk_queue_detach", text, tid),
-                         ==, 0);
+        g_assert_cmpuint(vq_test_count_trace(t, "virtio_blk_queue_attach",
+                                             text, tid), ==, 1);
+        g_assert_cmpuint(vq_test_count_trace(t, "virtio_blk_queue_detach",
+                                             text, tid), ==, 0);
     }
     g_assert_cmpuint(vq_test_count_trace(t, "virtio_blk_start_ioeventfd",
                                          " device disk0 num_vqs 4",

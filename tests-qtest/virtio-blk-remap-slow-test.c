@@ -23,7 +23,7 @@
 #define T(i) "{\"iothread\":\"iothread" #i "\"}"
 #define TV(i, vqs) "{\"iothread\":\"iothread" #i "\",\"vqs\":[" vqs "]}"
 
-/* A request takes half a second, or an hour, which is more than anybody waits */
+/* A request takes half a second, or an hour: more than anybody waits */
 #define NULL_NODE(ns) " -blockdev null-co,node-name=slow,size=16777216," \
     "latency-ns=" ns
 #define SLOW NULL_NODE("500000000")

@@ -254,7 +254,7 @@ bool cf_wait_used(Conform *c, unsigned q, uint32_t *len);
  */
 bool cf_settle(Conform *c, unsigned q);
 
-/* A whole request that is right, what became of it: a status, BROKE or IGNORED */
+/* A whole request that is right; what became of it: status, BROKE or IGNORED */
 unsigned cf_request(Conform *c, unsigned q, uint32_t type, uint64_t sector,
                     const Desc *desc, unsigned n);
 /* A request that nothing is wrong with, of 20 bytes; does it succeed? */
