@@ -253,6 +253,8 @@ static bool step_mirror(VqStates *s)
                              " 'arguments': {'job-id': 'mirror',"
                              "  'device': %s, 'target': 'copy',"
                              "  'sync': 'none', 'copy-mode': 'write-blocking',"
+                             "  'granularity': 512,"
+                             "  'on-source-error': 'ignore',"
                              "  'auto-finalize': false}}",
                              vq_states_nodes[s->backend]);
     return true;

@@ -155,6 +155,9 @@ static bool on_event(QTestState *qts, const char *name, QDict *event,
     VqStates *s = opaque;
     QDict *data = qdict_get_qdict(event, "data");
 
+    if (getenv("VQ_STATES_EVENTS")) {
+        fprintf(stderr, "step %" PRIu64 " %s\n", s->step, name);
+    }
     if (g_str_equal(name, "STOP")) {
         s->running = false;
     } else if (g_str_equal(name, "RESUME")) {
@@ -208,11 +211,14 @@ void vq_states_sync(VqStates *s)
 /* Of the disk, before a failure that does not say much */
 static void vq_states_show(VqStates *s)
 {
+    g_autofree char *status = NULL;
     VqQueues queues;
 
     if (!s->plugged) {
         return;
     }
+    status = qtest_hmp(s->qts, "info status");
+    fprintf(stderr, "%s", status);
     vq_queues_query(s->qts, "disk0", &queues);
     for (unsigned i = 0; i < VQ_STATES_QUEUES; i++) {
         const VqStatesQueue *model = &s->disk.queues[i];
@@ -300,7 +306,10 @@ static void check_queue(VqStates *s, const VqQueues *queues, unsigned i)
     g_assert_cmpuint(vq->waiting, <=, vq->in_flight);
     g_assert_cmpuint(vq->in_flight, <=, model->busy);
     if (!s->running) {
-        g_assert_cmpuint(vq->waiting, >=, s->waiting[i]);
+        if (vq->waiting < s->waiting[i]) {
+            vq_states_show(s);
+            vq_states_fail("%u requests wait for a restart", s->waiting[i]);
+        }
         if (!vq_states_may_drain(s)) {
             g_assert_cmpuint(vq->waiting, ==, vq->in_flight);
         }
@@ -313,7 +322,10 @@ static void query(VqStates *s, VqQueues *queues)
     g_assert_cmpuint(queues->num, ==, VQ_STATES_QUEUES);
     /* The event comes before an answer that says so, or the one before */
     g_assert_true(queues->remapping || !s->remapping);
-    g_assert_cmpint(queues->started, ==, vq_states_is_up(s));
+    if (queues->started != vq_states_is_up(s)) {
+        vq_states_show(s);
+        vq_states_fail("ioeventfd is%s started", queues->started ? "" : " not");
+    }
 }
 
 void vq_states_check(VqStates *s)
