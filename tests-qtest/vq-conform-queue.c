@@ -47,7 +47,7 @@ static const Op ops[] = {
       .harmless = true, .cold = REFUSED, .live = REFUSED,
       .outside = PASSED },
     { "size-3", "4.1.4.3.2", CF(Q_SIZE), 3, .anywhere = true,
-      .cold = FAILED, .live = FAILED, .outside = REFUSED },
+      .cold = FAILED, .live = REFUSED, .outside = REFUSED },
     { "size-128", "4.1.4.3", CF(Q_SIZE), 128, .cold = PASSED,
       .live = PASSED },
     { "size-2048", "4.1.4.3", CF(Q_SIZE), 2048, .harmless = true,
