@@ -46,7 +46,7 @@ static const Limit limits[] = {
     { BLK, "num-queues", "65534", BLK_NUM_QUEUES("65534"),
       ",\"iothread-vq-mapping\":[{\"iothread\":\"iothread0\"}]" },
     { BLK, "num-queues", "65534", BLK_NUM_QUEUES("65534"),
-      ",\"iothreads\":4" },
+      ",\"x-iothreads\":4" },
     { BLK, "num-queues", "1024", NULL,
       ",\"iothread-vq-mapping\":[{\"iothread\":\"iothread0\"}]" },
 
