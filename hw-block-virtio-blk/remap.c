@@ -50,7 +50,9 @@ struct VqMove {
     VqMovePhase phase;
     QEMUTimer timer;        /* in phases other than QUEUES: look again */
     int64_t deadline_ns;    /* of the phase */
-    bool entered;           /* is the event loop run on its behalf? */
+    unsigned entered;       /* how often the event loop is run on its behalf */
+    bool ended;             /* and has the remap ended in there? */
+    bool again;             /* are there other goals than at the last check? */
     GSList *jobs;           /* of the node, paused */
     BlockDriverState *bs;   /* quiesced; counted reference */
     VqMoveQueue queues[];
@@ -157,20 +159,41 @@ VirtioBlkQueueRemap *virtio_blk_remap_query(VirtIOBlkQueue *q)
 }
 
 /*
- * Let go of the node and its jobs, and of time. These may be the last
- * references to them, and their end runs the event loop.
+ * Around what runs the event loop, in which another command, a stop or an
+ * unplug can end the remap. Returns: false if it has, and @move is gone.
  */
-static void remap_release_node(VqMove *move)
+static void remap_enter(VqMove *move)
+{
+    move->entered++;
+}
+
+static bool remap_leave(VqMove *move)
+{
+    if (--move->entered == 0 && move->ended) {
+        g_free(move);
+        return false;
+    }
+    return true;
+}
+
+/*
+ * Let go of the node and its jobs, and of time. These may be the last
+ * references to them, and their end runs the event loop. Returns: as
+ * remap_leave().
+ */
+static bool remap_release_node(VqMove *move)
 {
     timer_del(&move->timer);
     move->phase = VQ_MOVE_QUEUES;
-    move->entered = true;
+    remap_enter(move);
     if (move->bs) {
-        bdrv_drained_end(move->bs);
-        bdrv_unref(g_steal_pointer(&move->bs));
+        BlockDriverState *bs = g_steal_pointer(&move->bs);
+
+        bdrv_drained_end(bs);
+        bdrv_unref(bs);
     }
     node_jobs_resume(g_steal_pointer(&move->jobs));
-    move->entered = false;
+    return remap_leave(move);
 }
 
 void virtio_blk_remap_interrupt(VirtIOBlock *s)
@@ -185,7 +208,6 @@ static void remap_free(VirtIOBlock *s)
 {
     VqMove *move = s->move;
 
-    remap_release_node(move);
     WITH_QEMU_LOCK_GUARD(&s->queues->lock) {
         s->move = NULL;
     }
@@ -193,7 +215,8 @@ static void remap_free(VirtIOBlock *s)
         vq_owners_release(move->queues[i].goal);
         g_free(move->queues[i].from);
     }
-    g_free(move);
+    move->ended = true;
+    remap_release_node(move);
 }
 
 void virtio_blk_remap_cancel(VirtIOBlock *s)
@@ -280,21 +303,29 @@ static bool remap_node_is_busy(VqMove *move)
     return bdrv_drain_poll(move->bs, NULL, false);
 }
 
-/* The node is drained, so this waits for nothing either */
-static VirtioBlkRemapNode remap_move_node(VqMove *move)
+/* The node is drained, so this waits for nothing but who reads the graph */
+static void remap_move_node(VqMove *move)
 {
     VirtIOBlock *s = move->s;
     int r;
 
     if (blk_bs(s->conf.conf.blk) != move->bs) {
-        return VIRTIO_BLK_REMAP_NODE_BUSY;
+        remap_end(move, VIRTIO_BLK_REMAP_NODE_BUSY);
+        return;
     }
-    /* But for those who read the graph */
-    move->entered = true;
+    remap_enter(move);
     r = blk_set_aio_context(s->conf.conf.blk,
                             vq_owners_get_aio_context(s->owners, 0), NULL);
-    move->entered = false;
-    return r == 0 ? VIRTIO_BLK_REMAP_NODE_MOVED : VIRTIO_BLK_REMAP_NODE_IN_USE;
+    if (!remap_leave(move)) {
+        return;
+    }
+    if (move->phase != VQ_MOVE_NODE || move->again) {
+        /* Interrupted, or other goals have come */
+        remap_check_later(s);
+        return;
+    }
+    remap_end(move, r == 0 ? VIRTIO_BLK_REMAP_NODE_MOVED
+                           : VIRTIO_BLK_REMAP_NODE_IN_USE);
 }
 
 /*
@@ -323,7 +354,7 @@ static void remap_check_node(VqMove *move)
         remap_quiesce_node(move);
     }
     if (move->phase == VQ_MOVE_NODE && !remap_node_is_busy(move)) {
-        remap_end(move, remap_move_node(move));
+        remap_move_node(move);
     } else if (remap_is_late(move)) {
         remap_end(move, VIRTIO_BLK_REMAP_NODE_BUSY);
     } else {
@@ -342,27 +373,37 @@ static bool remap_queue_arrived(VqMove *move, VirtIOBlkQueue *q)
 /* Context: BQL held, in the main loop */
 static void remap_check(VirtIOBlock *s)
 {
+    VqMove *move = s->move;
     bool arrived = true;
 
     /* Whoever runs the event loop looks again */
-    if (!s->move || s->move->entered) {
+    if (!move || move->entered) {
         return;
+    }
+    if (move->again) {
+        move->again = false;
+        if (!remap_release_node(move)) {
+            return;
+        }
     }
     WITH_QEMU_LOCK_GUARD(&s->queues->lock) {
         for (unsigned i = 0; i < s->queues->num; i++) {
-            arrived &= remap_queue_arrived(s->move, &s->queues->q[i]);
+            arrived &= remap_queue_arrived(move, &s->queues->q[i]);
         }
     }
     if (arrived) {
-        remap_check_node(s->move);
+        remap_check_node(move);
     }
 }
 
 static void remap_timer_cb(void *opaque)
 {
     VqMove *move = opaque;
+    VirtIOBlock *s = move->s;
 
-    remap_check(move->s);
+    object_ref(OBJECT(s));
+    remap_check(s);
+    object_unref(OBJECT(s));
 }
 
 static VqMove *remap_new(VirtIOBlock *s)
@@ -463,7 +504,7 @@ void qmp_virtio_blk_set_iothread_vq_mapping(const char *id,
 
     trace_virtio_blk_remap(s->owners->name, s->move != NULL);
     if (s->move) {
-        remap_release_node(s->move);
+        s->move->again = true;
     } else {
         VqMove *move = remap_new(s);
 
