@@ -59,6 +59,7 @@ typedef struct VqFast {
     uint64_t done[VQ_FAST_QUEUES];      /* a bit per descriptor */
     unsigned in_flight[VQ_FAST_QUEUES];
     VqFastRequest pending[2 * VQ_FAST_QUEUES];
+    uint64_t taken;         /* requests that QEMU had taken before these */
 } VqFast;
 
 /*
@@ -108,7 +109,10 @@ void vq_fast_wait(VqFast *f);
 void vq_fast_begin(VqFast *f);
 void vq_fast_end(VqFast *f);
 
-/* Wait until the requests of vq_fast_begin() are in flight, if they are slow */
+/*
+ * Wait until QEMU has taken the requests of vq_fast_begin(); if they are slow,
+ * and the host is not slower, all are in flight then
+ */
 void vq_fast_wait_in_flight(VqFast *f);
 
 /* Are all requests of vq_fast_begin() done by now? */
