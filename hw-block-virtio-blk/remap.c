@@ -256,7 +256,8 @@ static void remap_end(VqMove *move, VirtioBlkRemapNode node)
     VirtIOBlock *s = move->s;
     g_autofree char *path = object_get_canonical_path(OBJECT(s));
     g_autoptr(VirtioBlkRemappedQueueList) queues = remap_list_queues(move);
-    const char *id = vq_owners_get_device(VIRTIO_DEVICE(s))->id;
+    g_autofree char *id =
+        g_strdup(vq_owners_get_device(VIRTIO_DEVICE(s))->id);
 
     trace_virtio_blk_remap_end(s->owners->name, VirtioBlkRemapNode_str(node));
     remap_free(s);
