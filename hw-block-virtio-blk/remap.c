@@ -255,10 +255,17 @@ static void remap_end(VqMove *move, VirtioBlkRemapNode node)
 {
     VirtIOBlock *s = move->s;
     g_autofree char *path = object_get_canonical_path(OBJECT(s));
-    g_autoptr(VirtioBlkRemappedQueueList) queues = remap_list_queues(move);
+    g_autoptr(VirtioBlkRemappedQueueList) queues = NULL;
     g_autofree char *id =
         g_strdup(vq_owners_get_device(VIRTIO_DEVICE(s))->id);
 
+    WITH_QEMU_LOCK_GUARD(&s->queues->lock) {
+        for (unsigned i = 0; i < s->queues->num; i++) {
+            /* Arrived in a drained section that has begun since */
+            remap_count_unserved(&s->queues->q[i]);
+        }
+    }
+    queues = remap_list_queues(move);
     trace_virtio_blk_remap_end(s->owners->name, VirtioBlkRemapNode_str(node));
     remap_free(s);
     qapi_event_send_virtio_blk_remapped(id, path, queues, node);

@@ -58,9 +58,21 @@ static char *remap_send(QTestState *qts, const char *id, const char *mapping)
     return error;
 }
 
+/* As qtest_qmp_eventwait_ref(), which would forget what other events come */
+static QDict *remap_wait_event(QTestState *qts)
+{
+    QDict *event;
+
+    while (!(event = qtest_qmp_event_ref(qts, "VIRTIO_BLK_REMAPPED"))) {
+        /* Events that come before the answer are kept */
+        qtest_qmp_assert_success(qts, "{'execute': 'query-name'}");
+    }
+    return event;
+}
+
 void vq_remap_wait(QTestState *qts, const char *id, VqRemapResult *result)
 {
-    QDict *event = qtest_qmp_eventwait_ref(qts, "VIRTIO_BLK_REMAPPED");
+    QDict *event = remap_wait_event(qts);
     QDict *data = qdict_get_qdict(event, "data");
     g_autoptr(VirtioBlkRemappedQueueList) queues = NULL;
     Visitor *v;
