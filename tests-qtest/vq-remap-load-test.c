@@ -230,7 +230,7 @@ static void test_load(const void *opaque)
 static void test_stream(void)
 {
     Run *run = run_begin(VERIFIED "--mix read=4,write=4,flush=1");
-    unsigned rounds = g_test_slow() ? 300 : 15;
+    unsigned rounds = g_test_slow() ? 300 : 5;
     unsigned during = 0;
 
     for (unsigned i = 0; i < rounds; i++) {
