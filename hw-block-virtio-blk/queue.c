@@ -342,7 +342,7 @@ void virtio_blk_queue_stay(VirtIOBlkQueue *q)
 void virtio_blk_queue_request_left(VirtIOBlkQueue *q)
 {
     if (virtio_blk_queue_is_idle(q)) {
-        virtio_blk_queues_schedule(q->dev, qemu_get_current_aio_context(),
-                                   virtio_blk_queue_obey_bh, q);
+        /* The main loop may have taken it, before a drained section's end */
+        virtio_blk_queues_schedule(q->dev, q->ctx, virtio_blk_queue_obey_bh, q);
     }
 }

@@ -222,6 +222,58 @@ static void test_failed_start_restart(void)
     failed_read(true);
 }
 
+/*
+ * A request that the main loop has taken, after a start that failed, ends when
+ * a drained section does, and the virtqueue's owner must hear of it: it has
+ * been told to give the virtqueue to another.
+ */
+static void test_failed_start_remap(void)
+{
+    VqTest *t = new_disk(&vq_test_blk_pci);
+    VqWatchdog *dog = vq_watchdog_begin(qtest_pid(t->qts), 60);
+    g_autofree char *needle = NULL;
+    VqTestRequest req;
+
+    vq_test_setup_driver(t, NUM_QUEUES);
+    qtest_qmp_assert_success(t->qts, "{'execute': 'blockdev-add', 'arguments':"
+                             " {'driver': 'null-co', 'node-name': 'copy',"
+                             "  'size': %d}}", VQ_TEST_DISK_SIZE);
+    qtest_qmp_assert_success(t->qts, "{'execute': 'blockdev-mirror',"
+                             " 'arguments': {'job-id': 'mirror',"
+                             "  'device': 'node0', 'target': 'copy',"
+                             "  'sync': 'none', 'auto-finalize': false}}");
+    qtest_qmp_eventwait(t->qts, "BLOCK_JOB_READY");
+    qtest_qmp_assert_success(t->qts, "{'execute': 'block-job-cancel',"
+                             " 'arguments': {'device': 'mirror'}}");
+    qtest_qmp_eventwait(t->qts, "BLOCK_JOB_PENDING");
+
+    if (!vq_fault_limit_fds(t, 0)) {
+        goto out;
+    }
+    qvirtio_set_driver_ok(t->vdev);
+    vq_fault_unlimit_fds(t);
+    req = vq_test_prepare_read(t, 1, &needle);
+    vq_test_submit(t, &req, true);
+    stop(t);
+    cont(t);
+    qtest_qmp_assert_success(t->qts,
+                             "{'execute': 'virtio-blk-set-iothread-vq-mapping',"
+                             " 'arguments': {'id': 'disk0',"
+                             "  'iothread-vq-mapping':"
+                             "  [{'iothread': 'iothread0'}]}}");
+    qtest_qmp_assert_success(t->qts, "{'execute': 'job-finalize',"
+                             " 'arguments': {'id': 'mirror'}}");
+    qtest_qmp_eventwait(t->qts, "VIRTIO_BLK_REMAPPED");
+    vq_test_complete_read(t, &req);
+    for (unsigned vq = 0; vq < NUM_QUEUES; vq++) {
+        g_assert_cmpint(vq_test_read(t, vq), ==,
+                        vq_test_thread_id(t, "iothread0"));
+    }
+out:
+    vq_watchdog_end(dog);
+    vq_test_free(t);
+}
+
 /* virtio-scsi with an IOThread survives a reset after a failed start */
 static void test_failed_start_scsi(void)
 {
@@ -480,6 +532,8 @@ int main(int argc, char **argv)
                    test_failed_start_finds_requests);
     qtest_add_func("/virtio-blk-start-stop/failed-start/restart",
                    test_failed_start_restart);
+    qtest_add_func("/virtio-blk-start-stop/failed-start/remap",
+                   test_failed_start_remap);
     qtest_add_func("/virtio-blk-start-stop/failed-start/virtio-scsi",
                    test_failed_start_scsi);
     qtest_add_func("/virtio-blk-start-stop/restart", test_restart);

@@ -15,7 +15,7 @@
 #include "vq-plug.h"
 #include "vq-states.h"
 
-#define SHORT_STEPS 5000
+#define SHORT_STEPS 3000
 #define LONG_STEPS 1000000
 
 /* Requests */
