@@ -335,7 +335,7 @@ static bool step_fail(VqStates *s)
         return false;
     }
     s->bad--;
-    vq_states_disk_kick(&s->disk, vq);
+    s->late_kick = vq_states_disk_kick(&s->disk, vq);
     for (unsigned remaps = vq_states_dice(s, 3); remaps > 0; remaps--) {
         step_remap(s);
     }

@@ -234,17 +234,17 @@ bool vq_states_disk_add(VqStatesDisk *disk, unsigned vq, unsigned block,
     return true;
 }
 
-void vq_states_disk_kick(VqStatesDisk *disk, unsigned vq)
+bool vq_states_disk_kick(VqStatesDisk *disk, unsigned vq)
 {
     VqStatesQueue *queue = &disk->queues[vq];
+    bool kick = queue->added && vq_ring_publish(&queue->ring);
 
-    if (queue->added) {
-        queue->added = 0;
-        if (vq_ring_publish(&queue->ring)) {
-            disk->pci->vdev.bus->virtqueue_kick(&disk->pci->vdev,
-                                                &queue->vqpci.vq);
-        }
+    queue->added = 0;
+    if (kick) {
+        disk->pci->vdev.bus->virtqueue_kick(&disk->pci->vdev,
+                                            &queue->vqpci.vq);
     }
+    return kick;
 }
 
 /* A read has returned @data, or a write has ended */

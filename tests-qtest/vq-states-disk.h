@@ -96,8 +96,11 @@ void vq_states_disk_enable_queue(VqStatesDisk *disk, unsigned vq);
 bool vq_states_disk_add(VqStatesDisk *disk, unsigned vq, unsigned block,
                         bool write);
 
-/* Publish what was added, and notify the device if it wants that */
-void vq_states_disk_kick(VqStatesDisk *disk, unsigned vq);
+/*
+ * Publish what was added, and notify the device if it wants that.
+ * Returns: did it?
+ */
+bool vq_states_disk_kick(VqStatesDisk *disk, unsigned vq);
 
 /* Take what is complete, and check that it is right */
 void vq_states_disk_reap(VqStatesDisk *disk, unsigned vq);

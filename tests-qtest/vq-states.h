@@ -55,6 +55,11 @@ typedef struct VqStates {
     bool running;           /* the VM */
     bool plugged, deleted;
     bool up;                /* DRIVER_OK is set */
+    /*
+     * May a kick have come when the VM was stopped, by a request that a polling
+     * IOThread had found? A vCPU could not do that. It starts the disk.
+     */
+    bool late_kick;
     VqStatesBackend backend;
     unsigned bad;           /* sectors that have not failed yet */
     unsigned waiting[VQ_STATES_QUEUES]; /* requests, at least, while stopped */
