@@ -552,6 +552,7 @@ static void start_qemu(VqStates *s)
 
 VqStates *vq_states_new(uint32_t seed)
 {
+    const struct sigaction alarm_action = { .sa_handler = hang };
     VqStates *s = g_new0(VqStates, 1);
 
     s->seed = seed;
@@ -567,7 +568,7 @@ VqStates *vq_states_new(uint32_t seed)
     }
     start_qemu(s);
     running_states = s;
-    signal(SIGALRM, hang);
+    sigaction(SIGALRM, &alarm_action, NULL);
     qtest_add_abrt_handler(dump, s);
     pc_alloc_init(&s->alloc, s->qts, ALLOC_NO_FLAGS);
     s->pcibus = qpci_new_pc(s->qts, &s->alloc);
