@@ -11,6 +11,8 @@ import tempfile
 import time
 import unittest
 
+from vqtap import PATIENCE
+
 from .fake_qemu import FakeQemu, busy_vm, remapped, stock_vm
 
 SCRIPTS = os.path.dirname(os.path.dirname(os.path.dirname(

@@ -10,6 +10,8 @@ import sys
 import termios
 import time
 
+from vqtap import PATIENCE
+
 from .fake_qemu import busy_vm, remapped
 from .test_program import SCRIPTS, SHORT, ProgramTest
 
