@@ -418,7 +418,7 @@ int main(int argc, char **argv)
     qtest_add_func("vq-remap-load/stream", test_stream);
     qtest_add_func("vq-remap-load/drained", test_drained);
     if (g_test_slow()) {
-        /* Fails: a mirror does not end in 60 s while each remap moves its node */
+        /* Fails: a mirror does not end while each remap moves its node */
         qtest_add_func("vq-remap-load/jobs-end", test_jobs_end);
     }
     return g_test_run();
