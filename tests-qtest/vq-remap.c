@@ -58,21 +58,9 @@ static char *remap_send(QTestState *qts, const char *id, const char *mapping)
     return error;
 }
 
-/* As qtest_qmp_eventwait_ref(), which would forget what other events come */
-static QDict *remap_wait_event(QTestState *qts)
+/* Takes @event */
+static void parse_event(QDict *event, const char *id, VqRemapResult *result)
 {
-    QDict *event;
-
-    while (!(event = qtest_qmp_event_ref(qts, "VIRTIO_BLK_REMAPPED"))) {
-        /* Events that come before the answer are kept */
-        qtest_qmp_assert_success(qts, "{'execute': 'query-name'}");
-    }
-    return event;
-}
-
-void vq_remap_wait(QTestState *qts, const char *id, VqRemapResult *result)
-{
-    QDict *event = remap_wait_event(qts);
     QDict *data = qdict_get_qdict(event, "data");
     g_autoptr(VirtioBlkRemappedQueueList) queues = NULL;
     Visitor *v;
@@ -98,6 +86,12 @@ void vq_remap_wait(QTestState *qts, const char *id, VqRemapResult *result)
     qobject_unref(event);
 }
 
+void vq_remap_wait(QTestState *qts, const char *id, VqRemapResult *result)
+{
+    parse_event(qtest_qmp_eventwait_ref(qts, "VIRTIO_BLK_REMAPPED"), id,
+                result);
+}
+
 void vq_remap_begin(QTestState *qts, const char *id, const char *mapping)
 {
     g_autofree char *error = remap_send(qts, id, mapping);
@@ -105,13 +99,36 @@ void vq_remap_begin(QTestState *qts, const char *id, const char *mapping)
     g_assert_cmpstr(error, ==, NULL);
 }
 
+/*
+ * For qtest_qmp_set_event_callback(); qtest_qmp_eventwait_ref() would forget
+ * all other events, those of jobs among them
+ */
+static bool take_event(QTestState *qts, const char *name, QDict *event,
+                       void *opaque)
+{
+    QDict **taken = opaque;
+
+    if (*taken || strcmp(name, "VIRTIO_BLK_REMAPPED")) {
+        return false;
+    }
+    *taken = qobject_ref(event);
+    return true;
+}
+
 char *vq_remap_try(QTestState *qts, const char *id, const char *mapping,
                    VqRemapResult *result)
 {
-    char *error = remap_send(qts, id, mapping);
+    QDict *event = NULL;
+    char *error;
 
-    if (!error) {
-        vq_remap_wait(qts, id, result);
+    qtest_qmp_set_event_callback(qts, take_event, &event);
+    error = remap_send(qts, id, mapping);
+    while (!error && !event) {
+        qtest_qmp_assert_success(qts, "{'execute': 'query-name'}");
+    }
+    qtest_qmp_set_event_callback(qts, NULL, NULL);
+    if (event) {
+        parse_event(event, id, result);
     }
     return error;
 }
